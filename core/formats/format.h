@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A packed format: what a runtime loads. One folder each, with detection, reading, packing, the pre-flight rules of its loaders
+// and a proof decoder that is written from the published layout alone and shares no code with the rest (formats/proof.h).
+#pragma once
+#include "core/base/result.h"
+#include "core/io/checkpoint.h"
+#include "core/io/safetensors_writer.h"
+#include "core/quant/layout.h"
+#include "core/quant/quantized_tensor.h"
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nibble {
+
+// One layer of an already-quantized checkpoint.
+struct PackedLayer {
+  std::string name;                  // "encoder.layer.0.attention.self.query.weight"
+  std::string description;           // "hqq 4 bit group 64 axis 1"
+  std::vector<std::size_t> parts;    // entries of the checkpoint it is made of
+  Shape shape;
+};
+
+struct ExportLayer {
+  std::string name;                  // tensor name, ending in ".weight" as a rule
+  const QuantizedTensor* tensor = nullptr;
+  std::optional<Tensor> bias;        // where the file has one
+};
+
+// One pre-flight rule and what it says here. `asked` is false where this runtime does not ask for it.
+struct RuleResult {
+  std::string rule;     // "Group divides every tensor"
+  bool asked = true;
+  bool ok = false;
+  std::string detail;   // "64 divides 147456"
+  std::string source;   // where the rule stands: "hqq 0.2.8 core/quantize.py"
+};
+
+struct FormatInfo {
+  std::string_view id;         // "hqq"
+  std::string_view summary;    // "HQQ safetensors, W_q in 4bit_u8 ..."
+  std::string_view reference;
+  std::vector<std::string_view> runtimes;  // that load it: "transformers", "vllm"; empty: no runtime, an interchange file
+  std::string_view extension;  // ".safetensors" or ".npz"
+};
+
+class Format {
+ public:
+  virtual ~Format() = default;
+  [[nodiscard]] virtual const FormatInfo& info() const = 0;
+  // Why the format cannot hold this tensor; none: it can.
+  [[nodiscard]] virtual std::optional<std::string> refusal(const QuantizedTensor& tensor) const = 0;
+  [[nodiscard]] virtual std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const = 0;
+  // The arrays one layer becomes. The values they decode to are `exactValues` of the tensor.
+  [[nodiscard]] virtual Result<std::vector<RawTensor>> pack(const ExportLayer& layer) const = 0;
+  // How the codes of this tensor lie in the file, for the bit strip.
+  [[nodiscard]] virtual std::shared_ptr<const Layout> layout(const QuantizedTensor& tensor) const = 0;
+  // config.json with what the runtime wants added, other keys kept in order. `config` may be empty.
+  [[nodiscard]] virtual Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers) const = 0;
+  // Further small files beside the weights (quantize_config.json): name and text.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> sideFiles(const std::vector<ExportLayer>& layers) const;
+
+  // Packed layers in a checkpoint, by keys, dtypes, shapes and config, never by file name.
+  [[nodiscard]] virtual std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const = 0;
+  [[nodiscard]] virtual Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const = 0;
+
+  // The independent decoder: float32 values, row-major, of the named layer of a written file.
+  [[nodiscard]] virtual Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const = 0;
+};
+
+std::span<const Format* const> allFormats();
+const Format* findFormat(std::string_view id);
+
+// All packed layers of a checkpoint with the format each belongs to.
+struct DetectedLayer {
+  const Format* format = nullptr;
+  PackedLayer layer;
+};
+std::vector<DetectedLayer> detectPacked(const Checkpoint& checkpoint);
+
+}  // namespace nibble

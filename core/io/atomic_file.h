@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Files appear whole or not at all: written under a temporary name beside the destination, fsynced, renamed.
+// A writer that is destroyed without `commit` leaves nothing behind. Errors carry the path and the system's reason.
+#pragma once
+#include "core/base/result.h"
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace nibble {
+
+class AtomicFile {
+ public:
+  static Result<AtomicFile> create(const std::filesystem::path& destination);
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&& other) noexcept;
+  ~AtomicFile();
+
+  Status write(std::span<const std::byte> bytes);
+  Status write(std::string_view text);
+  // Flushes and fsyncs; after this the temporary file can be read back before `commit`.
+  Status sync();
+  [[nodiscard]] const std::filesystem::path& temporaryPath() const { return m_temporary; }
+  // Renames to the destination and fsyncs the folder.
+  Status commit();
+
+ private:
+  AtomicFile(int descriptor, std::filesystem::path temporary, std::filesystem::path destination);
+  void discard() noexcept;
+  int m_descriptor = -1;
+  std::filesystem::path m_temporary, m_destination;
+};
+
+// A whole text file at once.
+Status writeFileAtomically(const std::filesystem::path& destination, std::string_view text);
+
+}  // namespace nibble

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writes one .safetensors file: tensors by falling item size, so that every one is aligned to its items; header padded with
+// spaces to a multiple of 8; `__metadata__` strings as given. Bytes come from memory or from another checkpoint's map.
+#pragma once
+#include "core/base/result.h"
+#include "core/tensor/tensor.h"
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nibble {
+
+class AtomicFile;
+
+struct RawTensor {
+  std::string name;
+  DType type = DType::U8;
+  Shape shape;
+  std::vector<std::byte> owned;          // the bytes, unless `borrowed` is set
+  std::span<const std::byte> borrowed{}; // bytes somebody else keeps alive while writing
+  [[nodiscard]] std::span<const std::byte> bytes() const { return borrowed.data() != nullptr ? borrowed : std::span<const std::byte>(owned); }
+};
+
+Status writeSafetensors(AtomicFile& file, const std::vector<RawTensor>& tensors,
+                        const std::vector<std::pair<std::string, std::string>>& metadata = {{"format", "pt"}});
+
+}  // namespace nibble
