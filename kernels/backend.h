@@ -104,7 +104,7 @@ struct RangeBody {
   void* object;
   void (*call)(void* object, std::size_t begin, std::size_t end);
   template <class F>
-  RangeBody(F& body) : object(&body), call([](void* o, std::size_t b, std::size_t e) { (*static_cast<F*>(o))(b, e); }) {}
+  RangeBody(F& body) : object(const_cast<void*>(static_cast<const void*>(&body))), call([](void* o, std::size_t b, std::size_t e) { (*static_cast<F*>(o))(b, e); }) {}
 };
 
 // host, simd, cuda: in this order, usable or not.
