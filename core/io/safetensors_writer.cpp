@@ -57,7 +57,9 @@ Result<std::string> headerOf(const std::vector<RawTensor>& tensors, const std::v
       const RawTensor& tensor = tensors[i];
       const std::uint64_t end = offset + tensor.bytes().size();
       const Json entry = {{"dtype", info(tensor.type).name}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
-      header += (header.size() > 1 ? "," : "") + Json(tensor.name).dump() + ":" + entry.dump();
+      if (header.size() > 1) header += ",";
+      header += Json(tensor.name).dump();
+      (header += ':') += entry.dump();
       offset = end;
     }
     header += '}';
