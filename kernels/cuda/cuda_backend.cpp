@@ -25,7 +25,7 @@ class CudaBackend final : public Backend {
                         std::uint8_t*) const override {
     refuse();
   }
-  int halfQuadraticZeros(const GroupView&, const HalfQuadraticSettings&, const float*, float*, double*) const override {
+  void halfQuadratic(const GroupView&, const HalfQuadraticSettings&, const float*, float*, double*, int*) const override {
     refuse();
   }
   void decodeScaleMinusZero(const std::uint8_t*, std::size_t, std::size_t, const float*, const float*, float*) const override {

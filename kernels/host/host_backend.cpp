@@ -34,20 +34,6 @@ double iterate(const GroupView& view, std::size_t group, float maxCode, const Sh
   return error * static_cast<double>(parameters.scale);
 }
 
-// The error of one iteration over all groups, in the order half_quadratic.h fixes; replaces all zeros.
-double iterateAll(const GroupView& view, float maxCode, const Shrink& shrink, const float* inverseScale, float* zero) {
-  double total = 0;
-  for (std::size_t chunk = 0; chunk < view.groups; chunk += halfQuadraticChunk) {
-    double lanes[halfQuadraticLanes] = {};
-    for (std::size_t g = chunk; g < std::min(view.groups, chunk + halfQuadraticChunk); ++g)
-      lanes[g % halfQuadraticLanes] += iterate(view, g, maxCode, shrink, inverseScale[g], zero + g);
-    double chunkSum = 0;
-    for (const double lane : lanes) chunkSum += lane;
-    total += chunkSum;
-  }
-  return total;
-}
-
 class HostBackend final : public Backend {
  public:
   std::string_view name() const override { return "host"; }
@@ -85,18 +71,27 @@ class HostBackend final : public Backend {
       }
   }
 
-  int halfQuadraticZeros(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale, float* zero,
-                         double* iterationErrors) const override {
+  void halfQuadratic(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale, float* zero,
+                     double* chunkErrors, int* restAfter) const override {
     const Shrink shrink(settings);
-    std::vector<double> errors;
-    while (static_cast<int>(errors.size()) < settings.iterations) {
-      errors.push_back(iterateAll(view, settings.maxCode, shrink, inverseScale, zero) /
-                       (static_cast<double>(view.groups) * static_cast<double>(view.size)));
-      const auto seen = static_cast<int>(errors.size());
-      if (iterationErrors != nullptr) iterationErrors[seen - 1] = errors.back();
-      if (seen > 1 && !(static_cast<float>(errors[errors.size() - 1]) < static_cast<float>(errors[errors.size() - 2]))) break;
+    const auto iterations = static_cast<std::size_t>(settings.iterations);
+    std::vector<double> lanes(iterations * halfQuadraticLanes);
+    for (std::size_t chunk = 0; chunk < view.groups; chunk += halfQuadraticChunk) {
+      std::fill(lanes.begin(), lanes.end(), 0.0);
+      for (std::size_t g = chunk; g < std::min(view.groups, chunk + halfQuadraticChunk); ++g) {
+        restAfter[g] = settings.iterations + 1;
+        for (std::size_t i = 0; i < iterations; ++i) {
+          const float before = zero[g];
+          lanes[i * halfQuadraticLanes + g % halfQuadraticLanes] +=
+              iterate(view, g, settings.maxCode, shrink, inverseScale[g], zero + g);
+          if (zero[g] == before) restAfter[g] = std::min(restAfter[g], static_cast<int>(i));
+        }
+      }
+      for (std::size_t i = 0; i < iterations; ++i, ++chunkErrors) {
+        *chunkErrors = 0;
+        for (std::size_t l = 0; l < halfQuadraticLanes; ++l) *chunkErrors += lanes[i * halfQuadraticLanes + l];
+      }
     }
-    return static_cast<int>(errors.size());
   }
 
   void decodeScaleMinusZero(const std::uint8_t* codes, std::size_t groups, std::size_t size, const float* scale,

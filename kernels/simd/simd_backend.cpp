@@ -100,74 +100,33 @@ void rangesSideBySide(const GroupView& view, float* low, float* high) {
   }
 }
 
-// Zeros and errors of the groups of one view, all iterations: half_quadratic.h fixes every order of summation.
-class HalfQuadraticPass {
- public:
-  HalfQuadraticPass(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale)
-      : m_view(view), m_settings(settings), m_inverseScale(inverseScale) {}
+// Sixteen groups side by side, one per SIMD lane: element k of group l at tile[k * 16 + l].
+void fillTile(const GroupView& view, std::size_t first, std::size_t groups, float* tile) {
+  const float* data = view.data + first * view.groupStride;
+  if (contiguous(view)) return simd::transposeTile(data, groups, view.size, view.groupStride, tile);
+  for (std::size_t k = 0; k < view.size; ++k)
+    for (std::size_t l = 0; l < halfQuadraticLanes; ++l)
+      tile[k * halfQuadraticLanes + l] = l < groups ? data[l * view.groupStride + k * view.elementStride] : 0.0f;
+}
 
-  // Runs every group for `iterations` or to its fixed point, from `start` to `zero`.
-  void run(const float* start, float* zero) {
-    const std::size_t chunks = (m_view.groups + halfQuadraticChunk - 1) / halfQuadraticChunk;
-    m_chunkErrors.assign(chunks * static_cast<std::size_t>(m_settings.iterations), 0.0);
-    m_fixed.assign((m_view.groups + halfQuadraticLanes - 1) / halfQuadraticLanes, 0);
-    inPieces(chunks, 1, [&](std::size_t chunk, std::size_t) { runChunk(chunk, start, zero); });
+void halfQuadraticOfChunk(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale, float* zero,
+                          std::size_t chunk, double* errors, int* restAfter) {
+  const auto iterations = static_cast<std::size_t>(settings.iterations);
+  std::vector<double> lanes(iterations * halfQuadraticLanes, 0.0);
+  std::vector<float> tile(view.size * halfQuadraticLanes);
+  const std::size_t end = std::min(view.groups, (chunk + 1) * halfQuadraticChunk);
+  for (std::size_t first = chunk * halfQuadraticChunk; first < end; first += halfQuadraticLanes) {
+    const std::size_t groups = std::min(halfQuadraticLanes, end - first);
+    fillTile(view, first, groups, tile.data());
+    const int rest =
+        simd::halfQuadraticTile(tile.data(), groups, view.size, settings, inverseScale + first, zero + first, lanes.data());
+    std::fill_n(restAfter + first, groups, rest);
   }
-  [[nodiscard]] std::vector<double> meanErrors() const {
-    const auto iterations = static_cast<std::size_t>(m_settings.iterations);
-    std::vector<double> errors(iterations, 0.0);
-    for (std::size_t i = 0; i < m_chunkErrors.size(); ++i) errors[i % iterations] += m_chunkErrors[i];
-    for (double& error : errors) error /= static_cast<double>(m_view.groups) * static_cast<double>(m_view.size);
-    return errors;
+  for (std::size_t i = 0; i < iterations; ++i) {
+    errors[i] = 0;
+    for (std::size_t l = 0; l < halfQuadraticLanes; ++l) errors[i] += lanes[i * halfQuadraticLanes + l];
   }
-  // The zeros after fewer iterations, of the groups that had not come to rest.
-  void rerun(int iterations, const float* start, float* zero) {
-    HalfQuadraticSettings fewer = m_settings;
-    fewer.iterations = iterations;
-    inPieces(m_fixed.size(), halfQuadraticChunk / halfQuadraticLanes, [&](std::size_t begin, std::size_t end) {
-      std::vector<double> unused(static_cast<std::size_t>(iterations) * halfQuadraticLanes);
-      std::vector<float> tile(m_view.size * halfQuadraticLanes);
-      for (std::size_t t = begin; t < end; ++t)
-        if (m_fixed[t] > iterations) runTile(fewer, t, start, zero, tile, unused.data());
-    });
-  }
-
- private:
-  void runChunk(std::size_t chunk, const float* start, float* zero) {
-    const auto iterations = static_cast<std::size_t>(m_settings.iterations);
-    std::vector<double> lanes(iterations * halfQuadraticLanes, 0.0);
-    std::vector<float> tile(m_view.size * halfQuadraticLanes);
-    constexpr std::size_t tiles = halfQuadraticChunk / halfQuadraticLanes;
-    for (std::size_t t = chunk * tiles; t < std::min(m_fixed.size(), (chunk + 1) * tiles); ++t)
-      m_fixed[t] = runTile(m_settings, t, start, zero, tile, lanes.data());
-    for (std::size_t i = 0; i < iterations; ++i) {
-      double sum = 0;
-      for (std::size_t l = 0; l < halfQuadraticLanes; ++l) sum += lanes[i * halfQuadraticLanes + l];
-      m_chunkErrors[chunk * iterations + i] = sum;
-    }
-  }
-  int runTile(const HalfQuadraticSettings& settings, std::size_t t, const float* start, float* zero, std::vector<float>& tile,
-              double* errors) {
-    const std::size_t first = t * halfQuadraticLanes;
-    const std::size_t groups = std::min(halfQuadraticLanes, m_view.groups - first);
-    const float* data = m_view.data + first * m_view.groupStride;
-    if (contiguous(m_view)) {
-      simd::transposeTile(data, groups, m_view.size, m_view.groupStride, tile.data());
-    } else {
-      for (std::size_t k = 0; k < m_view.size; ++k)
-        for (std::size_t l = 0; l < halfQuadraticLanes; ++l)
-          tile[k * halfQuadraticLanes + l] = l < groups ? data[l * m_view.groupStride + k * m_view.elementStride] : 0.0f;
-    }
-    std::copy(start + first, start + first + groups, zero + first);
-    return simd::halfQuadraticTile(tile.data(), groups, m_view.size, settings, m_inverseScale + first, zero + first, errors);
-  }
-
-  GroupView m_view;
-  HalfQuadraticSettings m_settings;
-  const float* m_inverseScale;
-  std::vector<double> m_chunkErrors;  // chunks x iterations
-  std::vector<int> m_fixed;           // per tile: after how many iterations all its zeros had come to rest
-};
+}
 
 class SimdBackend final : public Backend {
  public:
@@ -238,17 +197,16 @@ class SimdBackend final : public Backend {
     }
   }
 
-  int halfQuadraticZeros(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale, float* zero,
-                         double* iterationErrors) const override {
-    if (settings.iterations <= 0 || view.groups == 0 || view.size == 0) return 0;
-    const std::vector<float> start(zero, zero + view.groups);
-    HalfQuadraticPass pass(view, settings, inverseScale);
-    pass.run(start.data(), zero);
-    const std::vector<double> errors = pass.meanErrors();
-    const int seen = halfQuadraticStop(errors.data(), settings.iterations);
-    if (seen < settings.iterations) pass.rerun(seen, start.data(), zero);
-    if (iterationErrors != nullptr) std::copy(errors.begin(), errors.begin() + seen, iterationErrors);
-    return seen;
+  void halfQuadratic(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale, float* zero,
+                     double* chunkErrors, int* restAfter) const override {
+    const std::size_t chunks = (view.groups + halfQuadraticChunk - 1) / halfQuadraticChunk;
+    const std::size_t grain =
+        std::max<std::size_t>(1, pieceWeights / (halfQuadraticChunk * std::max<std::size_t>(1, view.size)));
+    inPieces(chunks, grain, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t chunk = begin; chunk < end; ++chunk)
+        halfQuadraticOfChunk(view, settings, inverseScale, zero, chunk,
+                             chunkErrors + chunk * static_cast<std::size_t>(settings.iterations), restAfter);
+    });
   }
 
   void decodeScaleMinusZero(const std::uint8_t* codes, std::size_t groups, std::size_t size, const float* scale,

@@ -53,7 +53,11 @@ void runParallel(std::size_t count, std::size_t grain, const RangeBody& body) {
     for (std::size_t i = 0; i < pieces; ++i) piece(i);
     return;
   }
-  threads->arena.execute([&] { tbb::parallel_for(std::size_t{0}, pieces, piece, tbb::simple_partitioner()); });
+  // Isolated: a thread that waits for the pieces of an inner call must not start a piece of an outer one, whose scratch memory
+  // it would share with itself.
+  threads->arena.execute([&] {
+    tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, pieces, piece, tbb::simple_partitioner()); });
+  });
 }
 
 }  // namespace nibble::kernels
