@@ -74,13 +74,12 @@ class PackedView {
 
   [[nodiscard]] std::string layoutName() const { return m_layout->name(); }
   [[nodiscard]] int wordBits() const { return m_layout->wordBits(); }
-  // From the code's low bits up; pieces that cross a word are split there.
-  [[nodiscard]] std::vector<BitPlace> places(std::uint64_t codeIndex) const;
-  [[nodiscard]] std::uint64_t word(std::uint64_t index) const;
+  // From the code's low bits up; pieces that cross a word are split there. Error: not enough memory to pack.
+  [[nodiscard]] Result<std::vector<BitPlace>> places(std::uint64_t codeIndex) const;
   [[nodiscard]] std::string hex(std::uint64_t value) const;  // "D5": as many digits as a word has, capitals
 
  private:
-  [[nodiscard]] const std::vector<std::byte>& bytes() const;
+  [[nodiscard]] std::uint64_t word(std::uint64_t index) const;
   std::shared_ptr<const QuantizedTensor> m_tensor;
   std::shared_ptr<const Layout> m_layout;
   mutable std::once_flag m_packed;

@@ -6,7 +6,6 @@
 #include "core/tensor/tensor.h"
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 
