@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What all charts promise: their table holds the data they draw, new data changes the pixels, hover and arrow keys say what is there,
-// colours follow the palette, they save and copy. Only mouse and key events reach the widgets, found by object name.
+// What all charts promise: their table holds the data they draw, new data changes the pixels, hover and arrow keys say what is
+// there, colours follow the palette, they save and copy. Only mouse and key events reach the widgets, found by object name.
 #include "tests/ui/plot_samples.h"
 #include "ui/plots/error_histogram_plot.h"
 #include "ui/plots/histogram_plot.h"
@@ -69,7 +69,9 @@ class TestPlots : public QObject {
     for (int i = 0; i < 100; ++i) ranges.push_back({-1 - 0.001F * static_cast<float>(i), -0.5F, 0, 0.5F, 1});
     (new RowRangesPlot(page))->setData(ranges);
     (new ParetoPlot(page))->setData({candidates(), {gaussianBound()}, 147456});
-    (new OverlayHistogramPlot(page))->setData({{bell(-0.1, 0.1, 60, 900), "a", 0.02, Family::Hqq, true}, {bell(-0.2, 0.2, 60, 900), "b", 0.04, Family::Uniform, false}});
+    (new OverlayHistogramPlot(page))
+        ->setData({{bell(-0.1, 0.1, 60, 900), "a", 0.02, Family::Hqq, true},
+                   {bell(-0.2, 0.2, 60, 900), "b", 0.04, Family::Uniform, false}});
     (new SparkLevels(page))->setData({bell(-1, 1, 40, 1000), {-0.5, 0, 0.5}, Family::Hqq});
     (new SizeBar(page))->setData({{"codes", 4}, {"scales", 0.25}, {"zeros", 0.25}, {"other", 0}}, Family::Hqq);
   }
@@ -143,13 +145,17 @@ class TestPlots : public QObject {
     auto* weights = as(static_cast<HistogramPlot*>(nullptr), "weightHistogram");
     changes("weightHistogram", [&] { weights->setData({bell(-1, 1, 40, 1000), {-0.4, 0, 0.5, 1}, Family::Hqq, {}}); });
     changes("weightHistogram", [&] { weights->setLogarithmic(false); });
-    changes("errorHistogram", [&] { static_cast<ErrorHistogramPlot*>(find("errorHistogram"))->setData({bell(-1, 1, 30, 99), 0.1, true, Family::Hqq}); });
+    changes("errorHistogram", [&] {
+      static_cast<ErrorHistogramPlot*>(find("errorHistogram"))->setData({bell(-1, 1, 30, 99), 0.1, true, Family::Hqq});
+    });
     changes("occupancy", [&] { static_cast<OccupancyPlot*>(find("occupancy"))->setData({{10, 30, 40, 21}, Family::Hqq, -1}); });
     changes("rowRanges", [&] { static_cast<RowRangesPlot*>(find("rowRanges"))->setSelectedRow(40); });
     changes("rowRanges", [&] { static_cast<RowRangesPlot*>(find("rowRanges"))->setRowRange(10, 20); });
     changes("pareto", [&] { static_cast<ParetoPlot*>(find("pareto"))->setAxis(ParetoAxis::Mebibytes); });
     changes("errorOverlay", [&] { static_cast<OverlayHistogramPlot*>(find("errorOverlay"))->setLogarithmic(false); });
-    changes("sparkLevels", [&] { static_cast<SparkLevels*>(find("sparkLevels"))->setData({bell(-1, 1, 40, 1000), {-0.5, 0.5}, Family::Hqq}); });
+    changes("sparkLevels", [&] {
+      static_cast<SparkLevels*>(find("sparkLevels"))->setData({bell(-1, 1, 40, 1000), {-0.5, 0.5}, Family::Hqq});
+    });
     changes("sizeBar", [&] { static_cast<SizeBar*>(find("sizeBar"))->setData({{"codes", 3}, {"scales", 1}}, Family::Hqq); });
   }
 
@@ -254,7 +260,8 @@ class TestPlots : public QObject {
     QCOMPARE(image.pixelColor(centre), familyColour(themeFor(false), Family::Uniform));
     QVERIFY(colourDistance(image.pixelColor(centre + QPoint(0, 9)), themeFor(false).accent) < 0.2);
     // A dominated mark is faded.
-    QVERIFY(colourDistance(image.pixelColor(pareto->pointPosition(2).toPoint()), familyColour(themeFor(false), Family::Codebook)) > 0.15);
+    QVERIFY(colourDistance(image.pixelColor(pareto->pointPosition(2).toPoint()),
+                           familyColour(themeFor(false), Family::Codebook)) > 0.15);
   }
 
   void wheelZoomsRows() {
@@ -294,7 +301,8 @@ class TestPlots : public QObject {
         QVERIFY(file.open(QIODevice::ReadOnly));
         const QByteArray bytes = file.readAll();
         if (suffix == "png") QVERIFY(bytes.startsWith("\x89PNG"));
-        if (suffix == "svg") QVERIFY2(bytes.contains("<svg") && (plot->objectName() == "sizeBar" || bytes.contains("<text")), qPrintable(path));
+        if (suffix == "svg")
+          QVERIFY2(bytes.contains("<svg") && (plot->objectName() == "sizeBar" || bytes.contains("<text")), qPrintable(path));
         if (suffix == "pdf") QVERIFY(bytes.startsWith("%PDF"));
         if (suffix == "tsv") QCOMPARE(QString::fromUtf8(bytes), plot->dataTable().toTsv());
       }
@@ -332,7 +340,8 @@ class TestPlots : public QObject {
   void overlayTakesSixSortedBySigma() {
     auto* plot = static_cast<OverlayHistogramPlot*>(find("errorOverlay"));
     std::vector<OverlaySeries> series;
-    for (int i = 0; i < 8; ++i) series.push_back({bell(-0.1, 0.1, 10, 50), QString::number(i), 0.01 * (i + 1), Family::Hqq, false});
+    for (int i = 0; i < 8; ++i)
+      series.push_back({bell(-0.1, 0.1, 10, 50), QString::number(i), 0.01 * (i + 1), Family::Hqq, false});
     plot->setData(series);
     QCOMPARE(plot->accessibleDescription(), QString("5, 4, 3, 2, 1, 0"));
   }

@@ -40,7 +40,8 @@ class TestPlotsMatrix : public QObject {
   void init() {
     QApplication::setPalette(paletteFor(themeFor(false)));
     m_values = std::make_shared<std::vector<float>>(m_rows * m_columns);
-    for (std::size_t i = 0; i < m_values->size(); ++i) (*m_values)[i] = static_cast<float>(std::sin(static_cast<double>(i) * 0.37));
+    for (std::size_t i = 0; i < m_values->size(); ++i)
+      (*m_values)[i] = static_cast<float>(std::sin(static_cast<double>(i) * 0.37));
     m_page = std::make_unique<QWidget>();
     m_page->resize(700, 400);
     auto* matrix = new MatrixPlot(m_page.get());

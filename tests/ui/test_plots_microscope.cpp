@@ -20,7 +20,8 @@ MicroscopeData group(double scale, double zero) {
   MicroscopeData data;
   for (int i = 0; i < 64; ++i) data.weights.push_back(0.3 * std::sin(i * 1.7) - 0.1);
   for (int code = 0; code < 16; ++code) data.levels.push_back(scale * (code - zero));
-  for (const double w : data.weights) data.codes.push_back(static_cast<int>(std::clamp(std::nearbyint(w / scale + zero), 0.0, 15.0)));
+  for (const double w : data.weights)
+    data.codes.push_back(static_cast<int>(std::clamp(std::nearbyint(w / scale + zero), 0.0, 15.0)));
   data.selected = 5;
   data.scale = scale, data.zero = zero;
   data.scaleDraggable = data.zeroDraggable = true;
@@ -75,13 +76,15 @@ class TestPlotsMicroscope : public QObject {
   }
 
   void scaleHandleFollowsThePointer() {
-    QSignalSpy scale(scope(), &MicroscopePlot::scaleDragged), zero(scope(), &MicroscopePlot::zeroDragged), done(scope(), &MicroscopePlot::dragFinished);
+    QSignalSpy scale(scope(), &MicroscopePlot::scaleDragged), zero(scope(), &MicroscopePlot::zeroDragged),
+        done(scope(), &MicroscopePlot::dragFinished);
     connect(scope(), &MicroscopePlot::scaleDragged, scope(), [this](double s) { scope()->setData(group(s, 10.5)); });
     const QPoint from = scope()->scaleHandle().toPoint();
     QTest::mousePress(scope(), Qt::LeftButton, {}, from);
     for (int i = 1; i <= 20; ++i) {
       move(scope(), from - QPoint(2 * i, 0), Qt::LeftButton);
-      QVERIFY2(std::abs(scope()->scaleHandle().x() - (from.x() - 2 * i)) < 2, qPrintable(QString::number(scope()->scaleHandle().x() - from.x())));
+      QVERIFY2(std::abs(scope()->scaleHandle().x() - (from.x() - 2 * i)) < 2,
+               qPrintable(QString::number(scope()->scaleHandle().x() - from.x())));
     }
     QTest::mouseRelease(scope(), Qt::LeftButton, {}, from - QPoint(40, 0));
     QCOMPARE(scale.size(), 20);
@@ -137,7 +140,8 @@ class TestPlotsMicroscope : public QObject {
   }
 
   void keysChooseAndMove() {
-    QSignalSpy weight(scope(), &MicroscopePlot::weightClicked), scale(scope(), &MicroscopePlot::scaleDragged), zero(scope(), &MicroscopePlot::zeroDragged);
+    QSignalSpy weight(scope(), &MicroscopePlot::weightClicked), scale(scope(), &MicroscopePlot::scaleDragged),
+        zero(scope(), &MicroscopePlot::zeroDragged);
     QTest::keyClick(scope(), Qt::Key_Right);
     QCOMPARE(weight.back()[0].toInt(), 6);
     QTest::keyClick(scope(), Qt::Key_Left, Qt::ControlModifier);
@@ -150,9 +154,11 @@ class TestPlotsMicroscope : public QObject {
     QSignalSpy weight(scope(), &MicroscopePlot::weightClicked);
     const MicroscopeData data = group(0.05, 10.5);
     const int lowest = static_cast<int>(std::min_element(data.weights.begin(), data.weights.end()) - data.weights.begin());
-    QTest::mouseClick(scope(), Qt::LeftButton, {}, {static_cast<int>(scope()->toPixel(data.weights[static_cast<std::size_t>(lowest)])), 80});
+    QTest::mouseClick(scope(), Qt::LeftButton, {},
+                      {static_cast<int>(scope()->toPixel(data.weights[static_cast<std::size_t>(lowest)])), 80});
     QCOMPARE(weight.size(), 1);
-    QVERIFY(std::abs(data.weights[static_cast<std::size_t>(weight[0][0].toInt())] - data.weights[static_cast<std::size_t>(lowest)]) < 0.005);
+    QVERIFY(std::abs(data.weights[static_cast<std::size_t>(weight[0][0].toInt())] -
+                     data.weights[static_cast<std::size_t>(lowest)]) < 0.005);
   }
 
   void tableHoldsTheGroup() {
@@ -207,7 +213,8 @@ class TestPlotsMicroscope : public QObject {
     QVERIFY(!bits()->columnRect(60).isEmpty());
     QVERIFY(bits()->columnRect(0).isEmpty());
     const int first = bits()->firstVisible();
-    QWheelEvent event({100, 50}, bits()->mapToGlobal(QPointF(100, 50)), {}, {0, 120}, Qt::NoButton, Qt::NoModifier, Qt::NoScrollPhase, false);
+    QWheelEvent event({100, 50}, bits()->mapToGlobal(QPointF(100, 50)), {}, {0, 120}, Qt::NoButton, Qt::NoModifier,
+                      Qt::NoScrollPhase, false);
     QApplication::sendEvent(bits(), &event);
     QCOMPARE(bits()->firstVisible(), first - 1);
     bits()->setData(strip(8, 8));

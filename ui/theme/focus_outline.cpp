@@ -38,7 +38,9 @@ FocusOutline::FocusOutline(QApplication* application) : QObject(application) {
   connect(application, &QApplication::focusChanged, this, [this](QWidget* /*old*/, QWidget* now) { follow(now); });
 }
 
-FocusOutline::~FocusOutline() { delete m_frame; }
+FocusOutline::~FocusOutline() {
+  delete m_frame;
+}
 
 void FocusOutline::follow(QWidget* now) {
   if (!wantsFrame(now)) {
