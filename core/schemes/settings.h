@@ -14,7 +14,7 @@ namespace nibble {
 
 using SettingValue = std::variant<bool, std::int64_t, double, std::string>;
 
-std::string text(const SettingValue& value);  // "true", "4", "1.58", "channel"
+std::string toText(const SettingValue& value);  // "true", "4", "1.58", "channel"
 
 enum class SettingType : std::uint8_t { Boolean, Integer, Real, Text };
 std::string_view name(SettingType type);      // "boolean", "integer", "real", "text"

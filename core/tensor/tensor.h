@@ -19,7 +19,7 @@ namespace nibble {
 using Shape = std::vector<std::uint64_t>;
 
 std::uint64_t elementCount(const Shape& shape);   // 1 for no dimensions; the caller has checked for overflow
-std::string text(const Shape& shape);             // "384 x 1536", "scalar"
+std::string toText(const Shape& shape);           // "384 x 1536", "scalar"
 
 class Tensor {
  public:

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/quant/decode.h"
+
+#include "core/base/contracts.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace nibble {
+namespace {
+
+float floatFromBits(FloatType type, std::int64_t code) {
+  switch (type) {
+    case FloatType::F32: return std::bit_cast<float>(static_cast<std::int32_t>(code));
+    case FloatType::F16: return kernels::halfToFloat(static_cast<std::uint16_t>(code));
+    case FloatType::BF16: return kernels::bfloatToFloat(static_cast<std::uint16_t>(code));
+    case FloatType::F8E4M3: return kernels::float8ToFloat<4>(static_cast<std::uint8_t>(code));
+    case FloatType::F8E5M2: return kernels::float8ToFloat<5>(static_cast<std::uint8_t>(code));
+  }
+  return 0;
+}
+
+// The level of the weight stored at `index` (storage order).
+float levelAt(const QuantizedTensor& tensor, std::uint64_t index) {
+  const Levels& levels = tensor.levels;
+  const std::int64_t code = tensor.codes.at(index / levels.dimension);
+  float level = 0;
+  switch (levels.kind) {
+    case Levels::Kind::Identity: level = static_cast<float>(code); break;
+    case Levels::Kind::Float: level = floatFromBits(levels.type, code); break;
+    case Levels::Kind::Table: {
+      const std::uint64_t table = levels.grouping ? levels.grouping->groupOf(index) : 0;
+      level = levels.table[(table * levels.levelCount + static_cast<std::uint64_t>(code)) * levels.dimension +
+                           index % levels.dimension];
+      break;
+    }
+  }
+  if (!tensor.signs.empty() && (tensor.signs[index / 8] >> (index % 8) & 1) != 0) level = -level;
+  return level;
+}
+
+// The value rule with the rounding of each step as the description says.
+float applyRule(const QuantizedTensor& tensor, float level, float scale, float zero) {
+  const Arithmetic& arithmetic = tensor.arithmetic;
+  const auto step = [&](float value) { return kernels::roundTo(arithmetic.step, value); };
+  float value = level;
+  switch (tensor.rule) {
+    case ValueRule::Scale: value = tensor.scale ? step(scale * level) : level; break;
+    case ValueRule::ScaleMinusZero: value = step(step(level - zero) * scale); break;
+    case ValueRule::ScalePlusBias:
+      if (arithmetic.fused) {
+        // One rounding: a product of two 24-bit numbers is exact in double, so the only earlier rounding is the double sum's.
+        value = step(static_cast<float>(static_cast<double>(scale) * level + zero));
+      } else {
+        value = step(step(scale * level) + zero);
+      }
+      break;
+  }
+  return kernels::roundTo(arithmetic.result, value);
+}
+
+float valueAt(const QuantizedTensor& tensor, std::uint64_t index) {
+  const float scale = tensor.scale ? tensor.scale->values[tensor.scale->grouping.groupOf(index)] : 1.0f;
+  const float zero = tensor.zero ? tensor.zero->values[tensor.zero->grouping.groupOf(index)] : 0.0f;
+  return applyRule(tensor, levelAt(tensor, index), scale, zero);
+}
+
+// In-place orthonormal Walsh-Hadamard transform of a power-of-two run.
+void walshHadamard(std::span<float> run) {
+  for (std::size_t half = 1; half < run.size(); half *= 2) {
+    for (std::size_t base = 0; base < run.size(); base += 2 * half) {
+      for (std::size_t i = base; i < base + half; ++i) {
+        const float sum = run[i] + run[i + half], difference = run[i] - run[i + half];
+        run[i] = sum;
+        run[i + half] = difference;
+      }
+    }
+  }
+  const float norm = 1.0f / std::sqrt(static_cast<float>(run.size()));
+  for (float& value : run) value *= norm;
+}
+
+// Undoes channel scale, rotation and order of one stored row.
+void restoreRow(const QuantizedTensor& tensor, std::span<const float> stored, std::span<float> out) {
+  std::vector<float> row(stored.begin(), stored.end());
+  if (tensor.rotation) {
+    for (std::size_t begin = 0; begin < row.size(); begin += tensor.rotation->block)
+      walshHadamard(std::span(row).subspan(begin, tensor.rotation->block));
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] *= tensor.rotation->signs[i];
+  }
+  if (!tensor.channelScale.empty())
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] /= tensor.channelScale[i];
+  for (std::size_t i = 0; i < row.size(); ++i) out[tensor.order.empty() ? i : tensor.order[i]] = row[i];
+}
+
+void decodeStored(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = valueAt(tensor, begin + i);
+}
+
+// Fast path: float32 arithmetic, one-byte codes, one scale and zero per run of weights; the level is the code or an entry of a
+// single table. The same operations in the same order as applyRule.
+bool hasFastPath(const QuantizedTensor& tensor) {
+  const bool plain = tensor.levels.kind == Levels::Kind::Identity ||
+                     (tensor.levels.kind == Levels::Kind::Table && tensor.levels.dimension == 1);
+  return plain && tensor.arithmetic == Arithmetic{} && tensor.signs.empty() && tensor.codes.as<std::uint8_t>() != nullptr;
+}
+
+struct Run {
+  std::uint64_t begin = 0, length = 0;
+  float scale = 1, zero = 0;
+  const float* table = nullptr;
+};
+
+Run runAt(const QuantizedTensor& tensor, std::uint64_t index, std::uint64_t limit) {
+  Run run{index, limit - index};
+  const auto shorten = [&](const Grouping& grouping) { run.length = std::min(run.length, grouping.runLength(index)); };
+  if (tensor.scale) {
+    shorten(tensor.scale->grouping);
+    run.scale = tensor.scale->values[tensor.scale->grouping.groupOf(index)];
+  }
+  if (tensor.zero) {
+    shorten(tensor.zero->grouping);
+    run.zero = tensor.zero->values[tensor.zero->grouping.groupOf(index)];
+  }
+  if (tensor.levels.kind == Levels::Kind::Table) {
+    std::uint64_t table = 0;
+    if (tensor.levels.grouping) {
+      shorten(*tensor.levels.grouping);
+      table = tensor.levels.grouping->groupOf(index);
+    }
+    run.table = tensor.levels.table.data() + table * tensor.levels.levelCount;
+  }
+  return run;
+}
+
+void decodeRun(const QuantizedTensor& tensor, const Run& run, const std::uint8_t* codes, float* out) {
+  const auto fill = [&](auto level) {
+    switch (tensor.rule) {
+      case ValueRule::Scale:
+        for (std::uint64_t i = 0; i < run.length; ++i) out[i] = run.scale * level(codes[i]);
+        break;
+      case ValueRule::ScaleMinusZero:
+        for (std::uint64_t i = 0; i < run.length; ++i) out[i] = (level(codes[i]) - run.zero) * run.scale;
+        break;
+      case ValueRule::ScalePlusBias:
+        for (std::uint64_t i = 0; i < run.length; ++i) out[i] = run.scale * level(codes[i]) + run.zero;
+        break;
+    }
+  };
+  if (run.table != nullptr)
+    fill([table = run.table](std::uint8_t code) { return table[code]; });
+  else
+    fill([](std::uint8_t code) { return static_cast<float>(code); });
+}
+
+// Modulo groups change at every weight, but their parameters run on beside the weights.
+bool isModulo(const QuantizedTensor& tensor, const std::optional<Plane>& plane) {
+  return plane && plane->grouping.kind() == Grouping::Kind::Modulo && plane->values.size() > 1 &&
+         tensor.levels.kind == Levels::Kind::Identity;
+}
+
+void decodeModulo(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data() + begin;
+  const std::vector<float>& scale = tensor.scale->values;
+  const std::vector<float>& zero = tensor.zero->values;
+  std::uint64_t group = begin % scale.size();
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = (static_cast<float>(codes[i]) - zero[group]) * scale[group];
+    if (++group == scale.size()) group = 0;
+  }
+}
+
+void decodeFast(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  if (tensor.rule == ValueRule::ScaleMinusZero && isModulo(tensor, tensor.scale) && isModulo(tensor, tensor.zero) &&
+      tensor.scale->grouping == tensor.zero->grouping)
+    return decodeModulo(tensor, begin, out);
+  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data();
+  const std::uint64_t end = begin + out.size();
+  for (std::uint64_t index = begin; index < end;) {
+    const Run run = runAt(tensor, index, end);
+    decodeRun(tensor, run, codes + index, out.data() + (index - begin));
+    index += run.length;
+  }
+}
+
+using StoredDecoder = void (*)(const QuantizedTensor&, std::uint64_t, std::span<float>);
+
+void decodeWith(StoredDecoder decodeStoredOrder, const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  NIBBLE_EXPECTS(begin + out.size() <= tensor.weightCount());
+  if (!decodesByRow(tensor)) return decodeStoredOrder(tensor, begin, out);
+  const std::uint64_t columns = tensor.columns;
+  NIBBLE_EXPECTS(begin % columns == 0 && out.size() % columns == 0);
+  std::vector<float> stored(columns);
+  for (std::uint64_t offset = 0; offset < out.size(); offset += columns) {
+    decodeStoredOrder(tensor, begin + offset, stored);
+    restoreRow(tensor, stored, out.subspan(offset, columns));
+  }
+}
+
+}  // namespace
+
+bool decodesByRow(const QuantizedTensor& tensor) {
+  return !tensor.order.empty() || !tensor.channelScale.empty() || tensor.rotation.has_value();
+}
+
+void decode(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  decodeWith(hasFastPath(tensor) ? decodeFast : decodeStored, tensor, begin, out);
+}
+
+void decodeLiterally(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  decodeWith(decodeStored, tensor, begin, out);
+}
+
+std::vector<float> decodeAll(const QuantizedTensor& tensor) {
+  std::vector<float> values(tensor.weightCount());
+  decode(tensor, 0, values);
+  return values;
+}
+
+std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatIndex) {
+  constexpr std::uint64_t mostLevels = 256;
+  const Levels& levels = tensor.levels;
+  const std::uint64_t count = levels.kind == Levels::Kind::Table
+                                  ? levels.levelCount
+                                  : std::uint64_t{1} << std::min(tensor.width.at(flatIndex), 16);
+  if (levels.dimension != 1 || levels.kind == Levels::Kind::Float) return {};
+  const std::uint64_t shown = std::min(count, mostLevels);
+  const float scale = tensor.scale ? tensor.scale->values[tensor.scale->grouping.groupOf(flatIndex)] : 1.0f;
+  const float zero = tensor.zero ? tensor.zero->values[tensor.zero->grouping.groupOf(flatIndex)] : 0.0f;
+  const std::uint64_t table = levels.grouping ? levels.grouping->groupOf(flatIndex) : 0;
+  std::vector<float> values(shown);
+  for (std::uint64_t i = 0; i < shown; ++i) {
+    const std::uint64_t code = shown == 1 ? 0 : i * (count - 1) / (shown - 1);
+    const float level = levels.kind == Levels::Kind::Table ? levels.table[table * levels.levelCount + code] : static_cast<float>(code);
+    values[i] = applyRule(tensor, level, scale, zero);
+  }
+  return values;
+}
+
+}  // namespace nibble

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/run/choice.h"
+
+#include "core/base/text.h"
+
+#include <algorithm>
+#include <set>
+
+namespace nibble {
+namespace {
+
+std::string schemeIds() {
+  std::vector<std::string> ids;
+  for (const Scheme* scheme : allSchemes()) ids.emplace_back(scheme->info().id);
+  return text::join(ids, " ");
+}
+
+std::string settingKeys(const Scheme& scheme) {
+  std::vector<std::string> keys;
+  for (const SettingInfo& info : scheme.settings()) keys.push_back(info.key);
+  return keys.empty() ? "none" : text::join(keys, " ");
+}
+
+std::optional<std::size_t> indexOf(const Scheme& scheme, std::string_view key) {
+  const auto& infos = scheme.settings();
+  for (std::size_t i = 0; i < infos.size(); ++i)
+    if (infos[i].key == key) return i;
+  return std::nullopt;
+}
+
+Error unknownKey(const Scheme& scheme, std::string_view key) {
+  return {ErrorKind::Input, std::string(scheme.info().id) + " has no setting '" + std::string(key) + "'; it has: " + settingKeys(scheme)};
+}
+
+// What stays visible in a short label although it is the default: the figures a person compares by.
+bool isTelling(const SettingInfo& info) { return info.key == "bits" || info.key == "group" || info.key == "block"; }
+
+}  // namespace
+
+Choice::Choice(const Scheme& scheme) : m_scheme(&scheme) {
+  for (const SettingInfo& info : scheme.settings()) m_values.push_back(info.fallback);
+}
+
+Result<Choice> Choice::parse(std::string_view textForm) {
+  if (textForm.find('/') != std::string_view::npos)
+    return fail("'" + std::string(textForm) + "': transforms before '/' are not known here; legal schemes: " + schemeIds());
+  const std::size_t colon = textForm.find(':');
+  const std::string_view id = textForm.substr(0, colon);
+  const Scheme* scheme = findScheme(id);
+  if (scheme == nullptr) return fail("unknown scheme '" + std::string(id) + "'; known: " + schemeIds());
+  Choice choice(*scheme);
+  if (colon == std::string_view::npos) return choice;
+  std::set<std::string, std::less<>> seen;
+  for (const std::string& part : text::split(textForm.substr(colon + 1), ',')) {
+    const std::size_t equals = part.find('=');
+    if (equals == std::string::npos)
+      return fail("'" + std::string(textForm) + "': expected key=value, found '" + part + "'; keys: " + settingKeys(*scheme));
+    const std::string key = part.substr(0, equals);
+    if (!seen.insert(key).second) return fail("'" + std::string(textForm) + "': " + key + " is given twice");
+    auto changed = choice.with(key, std::string_view(part).substr(equals + 1));
+    if (!changed) return changed;
+    choice = *std::move(changed);
+  }
+  return choice;
+}
+
+const SettingValue& Choice::value(std::string_view key) const { return m_values[indexOf(*m_scheme, key).value()]; }
+
+bool Choice::has(std::string_view key) const { return indexOf(*m_scheme, key).has_value(); }
+
+Result<Choice> Choice::with(std::string_view key, const SettingValue& value) const {
+  const auto index = indexOf(*m_scheme, key);
+  if (!index) return fail(unknownKey(*m_scheme, key));
+  if (auto legal = checkSetting(m_scheme->settings()[*index], value); !legal)
+    return fail(legal.error().within(std::string(m_scheme->info().id)));
+  Choice changed = *this;
+  changed.m_values[*index] = value;
+  return changed;
+}
+
+Result<Choice> Choice::with(std::string_view key, std::string_view valueText) const {
+  const auto index = indexOf(*m_scheme, key);
+  if (!index) return fail(unknownKey(*m_scheme, key));
+  auto value = parseSetting(m_scheme->settings()[*index], valueText);
+  if (!value) return fail(value.error().within(std::string(m_scheme->info().id)));
+  Choice changed = *this;
+  changed.m_values[*index] = *std::move(value);
+  return changed;
+}
+
+std::string Choice::text() const {
+  std::string form(m_scheme->info().id);
+  for (std::size_t i = 0; i < m_values.size(); ++i)
+    form += (i == 0 ? ":" : ",") + m_scheme->settings()[i].key + "=" + toText(m_values[i]);
+  return form;
+}
+
+std::string Choice::shortText() const {
+  std::string form(m_scheme->info().id);
+  bool first = true;
+  for (std::size_t i = 0; i < m_values.size(); ++i) {
+    const SettingInfo& info = m_scheme->settings()[i];
+    if (m_values[i] == info.fallback && !isTelling(info)) continue;
+    const bool idle = !info.onlyKey.empty() && std::find(info.onlyValues.begin(), info.onlyValues.end(), value(info.onlyKey)) ==
+                                                   info.onlyValues.end();
+    if (idle) continue;
+    form += (first ? ":" : ",") + info.key + "=" + toText(m_values[i]);
+    first = false;
+  }
+  return form;
+}
+
+Result<Variation> Variation::parse(std::string_view textForm) {
+  const std::size_t equals = textForm.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == textForm.size())
+    return fail("'" + std::string(textForm) + "': expected key=a|b or key=lo..hi", ErrorKind::Usage);
+  Variation variation{std::string(textForm.substr(0, equals)), {}};
+  for (const std::string& part : text::split(textForm.substr(equals + 1), '|')) {
+    const std::size_t dots = part.find("..");
+    if (dots == std::string::npos) {
+      variation.values.push_back(part);
+      continue;
+    }
+    const auto low = text::parseInteger(std::string_view(part).substr(0, dots));
+    const auto high = text::parseInteger(std::string_view(part).substr(dots + 2));
+    if (!low || !high || *low > *high || *high - *low > 10000)
+      return fail("'" + part + "': expected lo..hi, integers, lo not above hi", ErrorKind::Usage);
+    for (std::int64_t value = *low; value <= *high; ++value) variation.values.push_back(text::number(value));
+  }
+  return variation;
+}
+
+Result<std::vector<Choice>> vary(const std::vector<Choice>& choices, const std::vector<Variation>& variations) {
+  std::vector<Choice> varied = choices;
+  for (const Variation& variation : variations) {
+    std::vector<Choice> next;
+    bool known = false;
+    for (const Choice& choice : varied) {
+      if (!choice.has(variation.key)) {
+        if (std::find(next.begin(), next.end(), choice) == next.end()) next.push_back(choice);
+        continue;
+      }
+      known = true;
+      for (const std::string& value : variation.values) {
+        auto changed = choice.with(variation.key, std::string_view(value));
+        if (!changed) return fail(changed.error());
+        if (std::find(next.begin(), next.end(), *changed) == next.end()) next.push_back(*std::move(changed));
+      }
+    }
+    if (!known) return fail("no scheme given has a setting '" + variation.key + "' to vary");
+    varied = std::move(next);
+  }
+  return varied;
+}
+
+}  // namespace nibble
