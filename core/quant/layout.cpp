@@ -11,92 +11,11 @@
 namespace nibble {
 namespace {
 
-std::uint64_t codeBits(const Codes& codes, std::uint64_t index) {
-  return static_cast<std::uint64_t>(codes.at(index)) & 0xFFFFFFFFu;  // signed codes as two's complement
-}
-
-Codes codesOfWidth(int bits, std::vector<std::uint32_t> values) {
+Codes codesOfWidth(int bits, const std::vector<std::uint32_t>& values) {
   if (bits <= 8) return Codes(std::vector<std::uint8_t>(values.begin(), values.end()));
   if (bits <= 16) return Codes(std::vector<std::uint16_t>(values.begin(), values.end()));
   return Codes(std::vector<std::int32_t>(values.begin(), values.end()));
 }
-
-// Codes one after another; low bits first.
-class DenseLayout final : public Layout {
- public:
-  DenseLayout(std::uint64_t count, int bits) : m_count(count), m_bits(bits) {}
-  [[nodiscard]] std::string name() const override { return "dense " + text::number(std::int64_t{m_bits}) + " bit"; }
-  [[nodiscard]] int wordBits() const override { return m_bits == 16 || m_bits == 32 ? m_bits : 8; }
-  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count * static_cast<std::uint64_t>(m_bits) + 7) / 8; }
-  [[nodiscard]] std::vector<BitPiece> locate(std::uint64_t index) const override {
-    return {{index * static_cast<std::uint64_t>(m_bits), static_cast<std::uint8_t>(m_bits), 0}};
-  }
-
- private:
-  std::uint64_t m_count;
-  int m_bits;
-};
-
-// 32-bit words of floor(32 / bits) codes, first code in the highest used bits.
-class WordLayout final : public Layout {
- public:
-  WordLayout(std::uint64_t count, int bits) : m_count(count), m_bits(bits), m_perWord(32 / static_cast<std::uint64_t>(bits)) {}
-  [[nodiscard]] std::string name() const override { return text::number(m_perWord) + " codes a word"; }
-  [[nodiscard]] int wordBits() const override { return 32; }
-  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count + m_perWord - 1) / m_perWord * 4; }
-  [[nodiscard]] std::vector<BitPiece> locate(std::uint64_t index) const override {
-    const std::uint64_t slot = index % m_perWord;
-    return {{index / m_perWord * 32 + (m_perWord - 1 - slot) * static_cast<std::uint64_t>(m_bits),
-             static_cast<std::uint8_t>(m_bits), 0}};
-  }
-
- private:
-  std::uint64_t m_count;
-  int m_bits;
-  std::uint64_t m_perWord;
-};
-
-class HighNibbleLayout final : public Layout {
- public:
-  explicit HighNibbleLayout(std::uint64_t count) : m_count(count) {}
-  [[nodiscard]] std::string name() const override { return "4bit_u8, high nibble first"; }
-  [[nodiscard]] int wordBits() const override { return 8; }
-  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count + 1) / 2; }
-  [[nodiscard]] std::vector<BitPiece> locate(std::uint64_t index) const override {
-    return {{index / 2 * 8 + (index % 2 == 0 ? 4u : 0u), 4, 0}};
-  }
-
- private:
-  std::uint64_t m_count;
-};
-
-// Rows of the grouped matrix interleaved over one word: slot k of packed row i holds row k * step + i.
-class RowInterleavedLayout final : public Layout {
- public:
-  RowInterleavedLayout(std::uint64_t rows, std::uint64_t columns, int bits)
-      : m_rows(rows), m_columns(columns), m_bits(bits), m_wordBits(bits == 3 ? 32 : 8) {
-    m_slots = static_cast<std::uint64_t>(m_wordBits / m_bits);
-    m_step = (m_rows + m_slots - 1) / m_slots;
-  }
-  [[nodiscard]] std::string name() const override {
-    return text::number(std::int64_t{m_bits}) + (m_wordBits == 32 ? "bit_32" : "bit_u8");
-  }
-  [[nodiscard]] int wordBits() const override { return m_wordBits; }
-  [[nodiscard]] std::uint64_t sizeBytes() const override {
-    return m_step * m_columns * static_cast<std::uint64_t>(m_wordBits / 8);
-  }
-  [[nodiscard]] std::vector<BitPiece> locate(std::uint64_t index) const override {
-    const std::uint64_t row = index / m_columns, column = index % m_columns;
-    const std::uint64_t word = row % m_step * m_columns + column, slot = row / m_step;
-    return {{word * static_cast<std::uint64_t>(m_wordBits) + (m_slots - 1 - slot) * static_cast<std::uint64_t>(m_bits),
-             static_cast<std::uint8_t>(m_bits), 0}};
-  }
-
- private:
-  std::uint64_t m_rows, m_columns;
-  int m_bits, m_wordBits;
-  std::uint64_t m_slots = 1, m_step = 0;
-};
 
 // `width` bits (at most 32) at `bit` of a little-endian bit string.
 std::uint32_t readBits(std::span<const std::byte> bytes, std::uint64_t bit, int width) {
@@ -113,6 +32,122 @@ void orBits(std::span<std::byte> bytes, std::uint64_t bit, std::uint64_t value) 
   window |= value << (bit % 8);
   std::memcpy(bytes.data() + first, &window, count);
 }
+
+// Packing and unpacking through `locate`, whatever the layout. With a final layout class the call is inlined.
+template <class L>
+std::vector<std::byte> packThrough(const L& layout, const Codes& codes) {
+  std::vector<std::byte> bytes(layout.sizeBytes());
+  codes.visit([&](const auto& values) {
+    for (std::uint64_t i = 0; i < values.size(); ++i) {
+      const auto code = static_cast<std::uint64_t>(static_cast<std::uint32_t>(values[i]));  // signed as two's complement
+      for (const BitPiece& piece : layout.locate(i))
+        orBits(bytes, piece.bit, code >> piece.codeShift & ((std::uint64_t{1} << piece.width) - 1));
+    }
+  });
+  return bytes;
+}
+
+template <class L>
+Codes unpackThrough(const L& layout, std::span<const std::byte> bytes, std::uint64_t codeCount) {
+  NIBBLE_EXPECTS(bytes.size() == layout.sizeBytes());
+  std::vector<std::uint32_t> codes(codeCount);
+  int widest = 0;
+  for (std::uint64_t i = 0; i < codeCount; ++i) {
+    for (const BitPiece& piece : layout.locate(i)) {
+      codes[i] |= readBits(bytes, piece.bit, piece.width) << piece.codeShift;
+      widest = std::max(widest, piece.width + piece.codeShift);
+    }
+  }
+  return codesOfWidth(widest, codes);
+}
+
+template <class Derived>
+class InlinedLayout : public Layout {
+ public:
+  [[nodiscard]] std::vector<std::byte> pack(const Codes& codes) const final {
+    return packThrough(static_cast<const Derived&>(*this), codes);
+  }
+  [[nodiscard]] Codes unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const final {
+    return unpackThrough(static_cast<const Derived&>(*this), bytes, codeCount);
+  }
+};
+
+// Codes one after another; low bits first.
+class DenseLayout final : public InlinedLayout<DenseLayout> {
+ public:
+  DenseLayout(std::uint64_t count, int bits) : m_count(count), m_bits(bits) {}
+  [[nodiscard]] std::string name() const override { return "dense " + text::number(std::int64_t{m_bits}) + " bit"; }
+  [[nodiscard]] int wordBits() const override { return m_bits == 16 || m_bits == 32 ? m_bits : 8; }
+  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count * static_cast<std::uint64_t>(m_bits) + 7) / 8; }
+  [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
+    return {{index * static_cast<std::uint64_t>(m_bits), static_cast<std::uint8_t>(m_bits), 0}};
+  }
+
+ private:
+  std::uint64_t m_count;
+  int m_bits;
+};
+
+// 32-bit words of floor(32 / bits) codes, first code in the highest used bits.
+class WordLayout final : public InlinedLayout<WordLayout> {
+ public:
+  WordLayout(std::uint64_t count, int bits) : m_count(count), m_bits(bits), m_perWord(32 / static_cast<std::uint64_t>(bits)) {}
+  [[nodiscard]] std::string name() const override { return text::number(m_perWord) + " codes a word"; }
+  [[nodiscard]] int wordBits() const override { return 32; }
+  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count + m_perWord - 1) / m_perWord * 4; }
+  [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
+    const std::uint64_t slot = index % m_perWord;
+    return {{index / m_perWord * 32 + (m_perWord - 1 - slot) * static_cast<std::uint64_t>(m_bits),
+             static_cast<std::uint8_t>(m_bits), 0}};
+  }
+
+ private:
+  std::uint64_t m_count;
+  int m_bits;
+  std::uint64_t m_perWord;
+};
+
+class HighNibbleLayout final : public InlinedLayout<HighNibbleLayout> {
+ public:
+  explicit HighNibbleLayout(std::uint64_t count) : m_count(count) {}
+  [[nodiscard]] std::string name() const override { return "4bit_u8, high nibble first"; }
+  [[nodiscard]] int wordBits() const override { return 8; }
+  [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count + 1) / 2; }
+  [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
+    return {{index / 2 * 8 + (index % 2 == 0 ? 4u : 0u), 4, 0}};
+  }
+
+ private:
+  std::uint64_t m_count;
+};
+
+// Rows of the grouped matrix interleaved over one word: slot k of packed row i holds row k * step + i.
+class RowInterleavedLayout final : public InlinedLayout<RowInterleavedLayout> {
+ public:
+  RowInterleavedLayout(std::uint64_t rows, std::uint64_t columns, int bits)
+      : m_rows(rows), m_columns(columns), m_bits(bits), m_wordBits(bits == 3 ? 32 : 8) {
+    m_slots = static_cast<std::uint64_t>(m_wordBits / m_bits);
+    m_step = (m_rows + m_slots - 1) / m_slots;
+  }
+  [[nodiscard]] std::string name() const override {
+    return text::number(std::int64_t{m_bits}) + (m_wordBits == 32 ? "bit_32" : "bit_u8");
+  }
+  [[nodiscard]] int wordBits() const override { return m_wordBits; }
+  [[nodiscard]] std::uint64_t sizeBytes() const override {
+    return m_step * m_columns * static_cast<std::uint64_t>(m_wordBits / 8);
+  }
+  [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
+    const std::uint64_t row = index / m_columns, column = index % m_columns;
+    const std::uint64_t word = row % m_step * m_columns + column, slot = row / m_step;
+    return {{word * static_cast<std::uint64_t>(m_wordBits) + (m_slots - 1 - slot) * static_cast<std::uint64_t>(m_bits),
+             static_cast<std::uint8_t>(m_bits), 0}};
+  }
+
+ private:
+  std::uint64_t m_rows, m_columns;
+  int m_bits, m_wordBits;
+  std::uint64_t m_slots = 1, m_step = 0;
+};
 
 std::vector<std::byte> numbersAs(Stored stored, const std::vector<float>& values) {
   std::vector<std::byte> bytes(values.size() * static_cast<std::size_t>(storedBits(stored)) / 8);
@@ -164,27 +199,10 @@ void addPlane(std::vector<PayloadPart>& parts, const std::string& name, const st
 
 }  // namespace
 
-std::vector<std::byte> Layout::pack(const Codes& codes) const {
-  std::vector<std::byte> bytes(sizeBytes());
-  for (std::uint64_t i = 0; i < codes.size(); ++i) {
-    const std::uint64_t code = codeBits(codes, i);
-    for (const BitPiece& piece : locate(i))
-      orBits(bytes, piece.bit, code >> piece.codeShift & ((std::uint64_t{1} << piece.width) - 1));
-  }
-  return bytes;
-}
+std::vector<std::byte> Layout::pack(const Codes& codes) const { return packThrough(*this, codes); }
 
 Codes Layout::unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const {
-  NIBBLE_EXPECTS(bytes.size() == sizeBytes());
-  std::vector<std::uint32_t> codes(codeCount);
-  int widest = 0;
-  for (std::uint64_t i = 0; i < codeCount; ++i) {
-    for (const BitPiece& piece : locate(i)) {
-      codes[i] |= readBits(bytes, piece.bit, piece.width) << piece.codeShift;
-      widest = std::max(widest, piece.width + piece.codeShift);
-    }
-  }
-  return codesOfWidth(widest, std::move(codes));
+  return unpackThrough(*this, bytes, codeCount);
 }
 
 std::shared_ptr<const Layout> denseLayout(std::uint64_t codeCount, int bits) { return std::make_shared<DenseLayout>(codeCount, bits); }

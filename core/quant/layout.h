@@ -6,8 +6,10 @@
 #include "core/base/result.h"
 #include "core/quant/quantized_tensor.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,13 +25,28 @@ struct BitPiece {
   std::uint8_t codeShift = 0;
 };
 
+// The pieces of one code: one as a rule, two where low and high bits lie apart, at most four.
+class BitPieces {
+ public:
+  BitPieces(std::initializer_list<BitPiece> pieces) {
+    for (const BitPiece& piece : pieces) m_pieces[m_count++] = piece;
+  }
+  [[nodiscard]] const BitPiece* begin() const { return m_pieces.data(); }
+  [[nodiscard]] const BitPiece* end() const { return m_pieces.data() + m_count; }
+  [[nodiscard]] std::size_t size() const { return m_count; }
+
+ private:
+  std::array<BitPiece, 4> m_pieces{};
+  std::size_t m_count = 0;
+};
+
 class Layout {
  public:
   virtual ~Layout() = default;
   [[nodiscard]] virtual std::string name() const = 0;                // "4bit_u8", "dense 3 bits", shown over the bit strip
   [[nodiscard]] virtual int wordBits() const = 0;                    // the storage unit a reader sees: 8, 16, 32
   [[nodiscard]] virtual std::uint64_t sizeBytes() const = 0;         // of the codes, padding included
-  [[nodiscard]] virtual std::vector<BitPiece> locate(std::uint64_t codeIndex) const = 0;
+  [[nodiscard]] virtual BitPieces locate(std::uint64_t codeIndex) const = 0;
   [[nodiscard]] virtual std::vector<std::byte> pack(const Codes& codes) const;
   [[nodiscard]] virtual Codes unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const;
 };

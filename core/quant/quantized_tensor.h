@@ -35,6 +35,9 @@ class Codes {
   [[nodiscard]] std::int64_t at(std::size_t i) const {
     return std::visit([i](const auto& codes) { return static_cast<std::int64_t>(codes[i]); }, m_codes);
   }
+  // Calls the visitor with the vector of whatever element type there is.
+  template <class Visitor>
+  auto visit(Visitor&& visitor) const { return std::visit(std::forward<Visitor>(visitor), m_codes); }
   // The raw vector, where it has this element type.
   template <class T>
   [[nodiscard]] const std::vector<T>* as() const { return std::get_if<std::vector<T>>(&m_codes); }
