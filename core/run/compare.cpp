@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/run/compare.h"
+
+#include "core/base/text.h"
+
+namespace nibble {
+namespace {
+
+struct PlannedTensor {
+  std::string name;
+  MatrixSize size;
+  std::vector<const Choice*> choices;
+  std::span<const float> inputWeights;
+};
+
+MatrixSize matrixSize(const Shape& shape) {
+  if (shape.empty()) return {1, 1};
+  const std::uint64_t columns = shape.back();
+  return {columns == 0 ? 0 : elementCount(shape) / columns, columns};
+}
+
+void warn(const CompareJob& job, const std::string& line) {
+  if (job.warn) job.warn(line);
+}
+
+Status checkReference(const CompareJob& job, const std::string& name, const Shape& shape) {
+  const auto other = job.reference->shapeOf(name);
+  if (!other) return fail(other.error().within("reference"));
+  if (*other == shape) return {};
+  return fail("reference: " + name + " is " + toText(*other) + " there and " + toText(shape) + " here");
+}
+
+Result<PlannedTensor> plan(const CompareJob& job, const std::string& name) {
+  const auto shape = job.weights->shapeOf(name);
+  if (!shape) return fail(shape.error());
+  PlannedTensor planned{name, matrixSize(*shape), {}, {}};
+  if (job.reference != nullptr) NIBBLE_TRY(checkReference(job, name, *shape));
+  for (const Choice& choice : job.choices) {
+    const auto reason = choice.refusal(planned.size);
+    if (!reason) {
+      planned.choices.push_back(&choice);
+    } else if (job.skipRefused) {
+      warn(job, name + ": " + choice.shortText() + " is left out: " + *reason);
+    } else {
+      return fail(name + ": " + choice.shortText() + ": " + *reason);
+    }
+  }
+  if (job.inputWeights != nullptr) {
+    const auto inputWeights = job.inputWeights->of(name, planned.size.columns);
+    if (!inputWeights) return fail(inputWeights.error());
+    if (inputWeights->empty()) warn(job, name + ": no input weights under this name, weightedMse is left out");
+    planned.inputWeights = *inputWeights;
+  }
+  return planned;
+}
+
+Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& tensor, const Tensor* reference,
+                                  const Choice& choice, const CompareJob& job, const Context& context) {
+  ReportOptions options;
+  options.histogramBins = job.histogramBins;
+  options.inputWeights = planned.inputWeights;
+  auto outcome = run(tensor, choice, context, options);
+  if (!outcome) return fail(outcome.error());
+  if (reference != nullptr) {
+    auto report = errorReport(*reference, *outcome->quantized, options, context);
+    if (!report) return fail(report.error());
+    outcome->report = *std::move(report);
+  }
+  for (const std::string& note : outcome->quantized->notes) warn(job, planned.name + ": " + choice.shortText() + ": " + note);
+  return ComparedCandidate{planned.name,
+                           choice.text(),
+                           planned.size.count(),
+                           storageSize(*outcome->quantized),
+                           bitsPerWeight(*outcome->quantized),
+                           std::move(outcome->report),
+                           outcome->seconds};
+}
+
+Status measureAll(const PlannedTensor& planned, const CompareJob& job, const Context& context,
+                  std::vector<ComparedCandidate>& found) {
+  if (planned.choices.empty()) return {};
+  const auto tensor = job.weights->read(planned.name);
+  if (!tensor) return fail(tensor.error());
+  std::optional<Tensor> reference;
+  if (job.reference != nullptr) {
+    auto other = job.reference->read(planned.name);
+    if (!other) return fail(other.error().within("reference"));
+    reference = *std::move(other);
+    NIBBLE_TRY(checkWeights(*reference, context));
+  }
+  Context quiet = context;
+  quiet.progress = nullptr;
+  for (const Choice* choice : planned.choices) {
+    if (context.stopRequested()) return cancelled();
+    auto candidate = measure(planned, *tensor, reference ? &*reference : nullptr, *choice, job, quiet);
+    if (!candidate) return fail(candidate.error());
+    found.push_back(*std::move(candidate));
+    context.addDone(planned.size.count());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Context& context) {
+  std::vector<PlannedTensor> plans;
+  for (const std::string& name : job.tensors) {
+    auto planned = plan(job, name);
+    if (!planned) return fail(planned.error());
+    context.addTotal(planned->size.count() * planned->choices.size());
+    plans.push_back(*std::move(planned));
+  }
+  std::vector<ComparedCandidate> found;
+  for (const PlannedTensor& planned : plans) NIBBLE_TRY(measureAll(planned, job, context, found));
+  if (found.empty()) return fail("no candidate fits any of these tensors");
+  return found;
+}
+
+}  // namespace nibble

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Every candidate on every tensor: the figures of the Compare page and of `nibblescope-cli compare`. Tensors are read one at a
+// time, and quantized weights are dropped once they are measured, so memory is that of one tensor whatever their number.
+// Progress counts weights, one per weight and candidate.
+#pragma once
+#include "core/quant/layout.h"
+#include "core/run/input_weights.h"
+#include "core/run/run.h"
+#include "core/run/weight_list.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace nibble {
+
+struct ComparedCandidate {
+  std::string tensor;
+  std::string scheme;  // canonical text
+  std::uint64_t weights = 0;
+  StorageSize size;
+  double bitsPerWeight = 0;
+  ErrorReport report;
+  double seconds = 0;  // quantizing and measuring
+};
+
+struct CompareJob {
+  const WeightList* weights = nullptr;
+  std::vector<std::string> tensors;
+  std::vector<Choice> choices;
+  bool skipRefused = false;  // of a product of variations, what does not fit a shape is left out
+  int histogramBins = 0;
+  const InputWeights* inputWeights = nullptr;  // null: none
+  const WeightList* reference = nullptr;  // errors are against the tensors of the same names there; null: against the input
+  std::function<void(const std::string&)> warn;  // called on the calling thread with one line
+};
+
+// What cannot be done is found before work starts: a refused choice, a reference of another shape.
+Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Context& context);
+
+}  // namespace nibble

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/run/weight_list.h"
+
+#include "core/base/text.h"
+#include "core/quant/decode.h"
+
+#include <algorithm>
+#include <new>
+#include <regex>
+#include <unordered_set>
+
+namespace nibble {
+namespace {
+
+bool isStack(const WeightItem& item) {
+  return !item.packed && item.shape.size() == 3 && item.shape[0] > 0;
+}
+
+std::string matrixName(const WeightItem& stack, std::uint64_t index) {
+  return stack.name + "[" + text::number(index) + "]";
+}
+
+bool worthQuantizing(const WeightItem& item) {
+  return nibble::worthQuantizing(TensorEntry{item.name, item.type, item.shape, item.sizeBytes, 0});
+}
+
+bool matrixWorthQuantizing(const WeightItem& stack) {
+  return nibble::worthQuantizing(
+      TensorEntry{stack.name, stack.type, {stack.shape[1], stack.shape[2]}, stack.sizeBytes / stack.shape[0], 0});
+}
+
+bool canBeQuantized(const WeightItem& item) {
+  return item.packed || (info(item.type).floating && item.shape.size() >= 2 && elementCount(item.shape) > 0);
+}
+
+}  // namespace
+
+double WeightItem::bitsPerWeight() const {
+  const std::uint64_t weights = elementCount(shape);
+  return weights == 0 ? 0 : 8.0 * static_cast<double>(sizeBytes) / static_cast<double>(weights);
+}
+
+WeightList::WeightList(std::shared_ptr<const Checkpoint> checkpoint)
+    : m_checkpoint(std::move(checkpoint)), m_packed(detectPacked(*m_checkpoint)) {
+  const auto& entries = m_checkpoint->entries();
+  constexpr std::size_t none = static_cast<std::size_t>(-1);
+  std::vector<std::size_t> layerOf(entries.size(), none);
+  std::vector<std::size_t> firstPart(m_packed.size(), none);
+  for (std::size_t layer = 0; layer < m_packed.size(); ++layer) {
+    for (const std::size_t part : m_packed[layer].layer.parts) {
+      layerOf[part] = layer;
+      firstPart[layer] = std::min(firstPart[layer], part);
+    }
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (layerOf[i] == none) {
+      m_items.push_back({entries[i].name, entries[i].type, entries[i].shape, entries[i].sizeBytes, i, std::nullopt});
+    } else if (firstPart[layerOf[i]] == i) {
+      const PackedLayer& layer = m_packed[layerOf[i]].layer;
+      std::uint64_t bytes = 0;
+      for (const std::size_t part : layer.parts) bytes += entries[part].sizeBytes;
+      m_items.push_back({layer.name, entries[i].type, layer.shape, bytes, i, layerOf[i]});
+    }
+  }
+  m_byName.reserve(m_items.size());
+  for (std::size_t i = 0; i < m_items.size(); ++i) m_byName.emplace(m_items[i].name, i);
+}
+
+const WeightItem* WeightList::find(std::string_view name) const {
+  const auto found = m_byName.find(name);
+  return found == m_byName.end() ? nullptr : &m_items[found->second];
+}
+
+std::optional<WeightList::StackMatrix> WeightList::stackMatrix(std::string_view name) const {
+  const std::size_t bracket = name.rfind('[');
+  if (bracket == std::string_view::npos || name.back() != ']') return std::nullopt;
+  const WeightItem* stack = find(name.substr(0, bracket));
+  const auto index = text::parseUnsigned(name.substr(bracket + 1, name.size() - bracket - 2));
+  if (stack == nullptr || !isStack(*stack) || !index || *index >= stack->shape[0]) return std::nullopt;
+  return StackMatrix{stack, *index};
+}
+
+// The checkpoint's own refusal suggests a near name, unless the name is one of a packed layer's parts.
+Error WeightList::unknown(std::string_view name) const {
+  if (const auto index = m_checkpoint->find(name)) {
+    for (const DetectedLayer& layer : m_packed)
+      if (std::find(layer.layer.parts.begin(), layer.layer.parts.end(), *index) != layer.layer.parts.end())
+        return {ErrorKind::Input, std::string(name) + " is a part of the packed layer " + layer.layer.name + "; name that"};
+  }
+  const auto refused = m_checkpoint->read(name);
+  return refused ? Error{ErrorKind::Input, "no tensor named " + std::string(name)} : refused.error();
+}
+
+Result<std::vector<std::string>> WeightList::select(const std::vector<std::string>& names, const std::string& pattern,
+                                                    bool wholeStacks) const try {
+  std::vector<std::string> chosen;
+  std::unordered_set<std::string> seen;
+  const auto choose = [&](const std::string& name) {
+    if (seen.insert(name).second) chosen.push_back(name);
+  };
+  for (const std::string& name : names) {
+    if (find(name) == nullptr && !stackMatrix(name)) return fail(unknown(name));
+    choose(name);
+  }
+  if (!names.empty() && pattern.empty()) return chosen;
+  const std::regex expression(pattern, std::regex::ECMAScript);
+  const auto take = [&](const std::string& name) {
+    if (pattern.empty() || std::regex_search(name, expression)) choose(name);
+  };
+  for (const WeightItem& item : m_items) {
+    const bool split = isStack(item) && !wholeStacks;
+    const bool worth = item.packed || (split ? matrixWorthQuantizing(item) : worthQuantizing(item));
+    if (!canBeQuantized(item) || (pattern.empty() && !worth)) continue;
+    if (!split) {
+      take(item.name);
+      continue;
+    }
+    for (std::uint64_t matrix = 0; matrix < item.shape[0]; ++matrix) take(matrixName(item, matrix));
+  }
+  if (!chosen.empty()) return chosen;
+  if (!pattern.empty()) return fail("no tensor that can be quantized matches '" + pattern + "'");
+  return fail(
+      "nothing here is worth quantizing (floating, two dimensions or more, no side below 32, 4096 weights or more); name a "
+      "tensor");
+} catch (const std::regex_error& error) {
+  return fail("'" + pattern + "' is not a regular expression: " + error.what(), ErrorKind::Usage);
+} catch (const std::bad_alloc&) {
+  return fail("not enough memory to list the tensors");
+}
+
+Result<Shape> WeightList::shapeOf(std::string_view name) const {
+  if (const WeightItem* item = find(name)) return item->shape;
+  if (const auto matrix = stackMatrix(name)) return Shape{matrix->stack->shape[1], matrix->stack->shape[2]};
+  return fail(unknown(name));
+}
+
+Result<Tensor> WeightList::read(std::string_view name) const try {
+  if (const WeightItem* item = find(name)) {
+    if (!item->packed) return m_checkpoint->read(item->entry);
+    auto packed = readPacked(*item);
+    if (!packed) return fail(packed.error());
+    return Tensor::fromFloats(item->name, item->shape, decodeAll(*packed));
+  }
+  const auto matrix = stackMatrix(name);
+  if (!matrix) return fail(unknown(name));
+  auto stack = m_checkpoint->read(matrix->stack->entry);
+  if (!stack) return stack;
+  const Shape& shape = stack->shape();
+  const std::uint64_t bits = shape[1] * shape[2] * static_cast<std::uint64_t>(info(stack->type()).bits);
+  if (bits % 8 != 0) return fail(std::string(name) + ": the matrices of this stack do not begin at whole bytes");
+  const auto owner = std::make_shared<const Tensor>(*std::move(stack));
+  return Tensor(std::string(name), owner->type(), {shape[1], shape[2]},
+                owner->bytes().subspan(matrix->index * (bits / 8), bits / 8), owner, [owner] { return owner->intact(); });
+} catch (const std::bad_alloc&) {
+  return fail(std::string(name) + ": not enough memory to decode");
+}
+
+Result<QuantizedTensor> WeightList::readPacked(const WeightItem& item) const {
+  const DetectedLayer& layer = m_packed[item.packed.value()];
+  auto packed = layer.format->read(*m_checkpoint, layer.layer);
+  if (!packed) return fail(packed.error().within(item.name));
+  return packed;
+}
+
+}  // namespace nibble
