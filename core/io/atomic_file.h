@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Files appear whole or not at all: written under a temporary name beside the destination, fsynced, renamed.
 // A writer that is destroyed without `commit` leaves nothing behind. Errors carry the path and the system's reason.
+// A symbolic link is written through; an existing file's permissions are kept. SIGXFSZ, where nobody handles it, is ignored
+// from the first writer on, so that a file size limit is an Error and not the end of the program.
 #pragma once
 #include "core/base/result.h"
 
@@ -31,6 +33,7 @@ class AtomicFile {
   void discard() noexcept;
   int m_descriptor = -1;
   std::filesystem::path m_temporary, m_destination;
+  bool m_failed = false;  // a write failed: nothing of it may be put in place
 };
 
 // A whole text file at once.
