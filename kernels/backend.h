@@ -35,9 +35,9 @@ enum class CodeRule : std::uint8_t {
 // Sums over weights w and their reconstruction r, e = w - r in float32, accumulated in double. Mergeable.
 struct ErrorSums {
   std::uint64_t count = 0;
-  double error = 0, errorSquared = 0, errorAbsolute = 0;      // sum e, e^2, |e|
+  double error = 0, errorSquared = 0, errorAbsolute = 0;            // sum e, e^2, |e|
   double weightSquared = 0, reconstructedSquared = 0, product = 0;  // sum w^2, r^2, w r
-  float maxError = 0;                                         // max |e|
+  float maxError = 0;                                               // max |e|
   ErrorSums& operator+=(const ErrorSums& more);
 };
 
@@ -55,7 +55,8 @@ class Backend {
   // Empty when it can run on this machine, else why not.
   [[nodiscard]] virtual std::string_view unusableReason() const { return {}; }
 
-  // Runs body(begin, end) over [0, count) in pieces of `grain` (the last one shorter), in parallel where the backend has threads.
+  // Runs body(begin, end) over [0, count) in pieces of `grain` (the last one shorter), in parallel where the backend has
+  // threads.
   virtual void parallelFor(std::size_t count, std::size_t grain, const struct RangeBody& body) const = 0;
 
   // Smallest and largest element of each group.
@@ -66,14 +67,16 @@ class Backend {
   // x = w * multiplier[group]; code = codeOfRank[number of thresholds < x]. At most 255 ascending thresholds.
   virtual void encodeThresholds(const GroupView& view, const float* multiplier, std::span<const float> thresholds,
                                 std::span<const std::uint8_t> codeOfRank, std::uint8_t* codes) const = 0;
-  // HQQ's proximal iterations (spec uniform 3.2) from the inverse scales and first zeros of each group: on return `zero` holds
-  // the zeros after the iteration at which the reference stops: the first whose mean |w - reconstruction| over the whole view
-  // is not smaller than the best before, or the last. `iterationErrors` (nullable, settings.iterations long) gets the mean
-  // errors seen; returns how many iterations ran.
-  virtual int halfQuadraticZeros(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale,
-                                 float* zero, double* iterationErrors) const = 0;
+  // HQQ's proximal iterations (math/half_quadratic.h) on some groups: `zero` goes from the first zeros to those after
+  // settings.iterations iterations. The loop ends early on the error of the *whole* tensor, which a caller that sees all groups
+  // decides (halfQuadraticStop) and, where groups were still moving, runs again with fewer iterations. For that it gets
+  // chunkErrors[c * iterations + i], the sum of |w - reconstruction| of chunk c (256 groups) seen by iteration i, and
+  // restAfter[g], a number of iterations after which zero g no longer changes (more than settings.iterations: not at rest).
+  virtual void halfQuadratic(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale,
+                             float* zero, double* chunkErrors, int* restAfter) const = 0;
 
-  // value = scale * (code - zero) of `size` elements of each contiguous group, float32 with each step rounded; scale, zero one per group.
+  // value = scale * (code - zero) of `size` elements of each contiguous group, float32 with each step rounded; scale, zero one
+  // per group.
   virtual void decodeScaleMinusZero(const std::uint8_t* codes, std::size_t groups, std::size_t size, const float* scale,
                                     const float* zero, float* out) const = 0;
   // value = scale * code + bias.
@@ -84,9 +87,10 @@ class Backend {
                            std::span<const float> table, float* out) const = 0;
 
   [[nodiscard]] virtual ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) const = 0;
-  // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last bin;
-  // values outside are counted in the first or last bin.
-  virtual void histogram(const float* values, std::size_t count, float low, float high, std::span<std::uint64_t> counts) const = 0;
+  // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last
+  // bin; values outside are counted in the first or last bin.
+  virtual void histogram(const float* values, std::size_t count, float low, float high,
+                         std::span<std::uint64_t> counts) const = 0;
   // histogram of weights[i] - reconstructed[i].
   virtual void errorHistogram(const float* weights, const float* reconstructed, std::size_t count, float low, float high,
                               std::span<std::uint64_t> counts) const = 0;
@@ -104,7 +108,9 @@ struct RangeBody {
   void* object;
   void (*call)(void* object, std::size_t begin, std::size_t end);
   template <class F>
-  RangeBody(F& body) : object(&body), call([](void* o, std::size_t b, std::size_t e) { (*static_cast<F*>(o))(b, e); }) {}
+  RangeBody(F& body)
+      : object(const_cast<void*>(static_cast<const void*>(&body))),
+        call([](void* o, std::size_t b, std::size_t e) { (*static_cast<F*>(o))(b, e); }) {}
 };
 
 // host, simd, cuda: in this order, usable or not.
