@@ -14,7 +14,7 @@ namespace nibble {
 
 DockHeader::DockHeader(const QString& title, QDockWidget* dock)
     : QWidget(dock), m_line(new ElidedLabel(dock->objectName() + "Line")), m_layout(new QHBoxLayout(this)), m_close(new QToolButton) {
-  setFixedHeight(metrics::pageTabs);
+  setFixedHeight(sizes::pageTabs);
   auto* name = new QLabel(title);
   name->setProperty("look", "title");
   m_line->setProperty("look", "label");
@@ -27,11 +27,11 @@ DockHeader::DockHeader(const QString& title, QDockWidget* dock)
   QSizePolicy keeps = m_close->sizePolicy();
   keeps.setRetainSizeWhenHidden(true);
   m_close->setSizePolicy(keeps);
-  m_close->setFixedSize(metrics::headerControl, metrics::headerControl);
+  m_close->setFixedSize(sizes::headerControl, sizes::headerControl);
   m_close->hide();
   connect(m_close, &QToolButton::clicked, dock, &QDockWidget::close);
   m_layout->setContentsMargins(12, 0, 6, 0);
-  m_layout->setSpacing(metrics::gap);
+  m_layout->setSpacing(sizes::gap);
   m_layout->addWidget(name);
   m_layout->addWidget(m_line, 1);
   m_layout->addWidget(m_close);

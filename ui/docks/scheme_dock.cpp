@@ -106,8 +106,8 @@ SchemeDock::SchemeDock(Session& session, QWidget* parent) : QDockWidget(tr("Sche
   outer->addWidget(rule());
   outer->addWidget(buildButtons());
   setWidget(body);
-  setMinimumWidth(metrics::schemeDockLeast);
-  setMaximumWidth(metrics::schemeDockMost);
+  setMinimumWidth(sizes::schemeDockLeast);
+  setMaximumWidth(sizes::schemeDockMost);
   connect(&session, &Session::changed, this, &SchemeDock::follow);
   connect(&session.explorer(), &Explorer::changed, this, &SchemeDock::showResult);
   follow();
@@ -123,7 +123,7 @@ void SchemeDock::buildHeader() {
     button->setToolTip(tip);
     button->setIcon(icon(iconName));
     button->setAutoRaise(true);
-    button->setFixedSize(metrics::control, metrics::control);
+    button->setFixedSize(sizes::control, sizes::control);
     button->setEnabled(false);
     m_header->addWidget(button);
     return button;
@@ -139,17 +139,17 @@ void SchemeDock::buildHeader() {
 QWidget* SchemeDock::buildChoice() {
   auto* part = new QWidget;
   auto* column = new QVBoxLayout(part);
-  column->setContentsMargins(side, metrics::inside, side, metrics::inside);
+  column->setContentsMargins(side, sizes::inside, side, sizes::inside);
   column->setSpacing(2);
   auto* line = new QHBoxLayout;
-  line->setSpacing(metrics::inside);
+  line->setSpacing(sizes::inside);
   auto* name = new QLabel(tr("Scheme"));
   name->setProperty("look", "label");
   name->setFixedWidth(labelWidth);
   m_scheme = new QComboBox;
   m_scheme->setObjectName("schemeCombo");
   m_scheme->setAccessibleName(tr("Scheme"));
-  m_scheme->setFixedHeight(metrics::control);
+  m_scheme->setFixedHeight(sizes::control);
   m_scheme->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
   for (const Scheme* scheme : allSchemes()) {
     m_scheme->addItem(familyIcon(scheme->info().family), string(scheme->info().id));
@@ -169,7 +169,7 @@ QWidget* SchemeDock::buildChoice() {
   column->addLayout(line);
   m_summary = label("schemeSummary", "hint");
   m_summary->setWordWrap(true);
-  m_summary->setContentsMargins(labelWidth + metrics::inside, 2, 0, 2);
+  m_summary->setContentsMargins(labelWidth + sizes::inside, 2, 0, 2);
   column->addWidget(m_summary);
   m_form = new SettingsForm;
   connect(m_form, &SettingsForm::valueChosen, this, [this](const QString& key, const SettingValue& value) {
@@ -188,8 +188,8 @@ QWidget* SchemeDock::buildChoice() {
 QWidget* SchemeDock::buildText() {
   auto* part = new QWidget;
   auto* column = new QVBoxLayout(part);
-  column->setContentsMargins(side, metrics::inside, side, metrics::inside);
-  column->setSpacing(metrics::grid);
+  column->setContentsMargins(side, sizes::inside, side, sizes::inside);
+  column->setSpacing(sizes::grid);
   auto* title = new QLabel(tr("Text form"));
   title->setProperty("look", "boldHint");
   m_text = new QLineEdit;
@@ -197,7 +197,7 @@ QWidget* SchemeDock::buildText() {
   m_text->setAccessibleName(tr("Text form of the scheme"));
   m_text->setProperty("look", "code");
   m_text->setProperty("invalid", false);
-  m_text->setMinimumHeight(metrics::control);
+  m_text->setMinimumHeight(sizes::control);
   title->setBuddy(m_text);
   connect(m_text, &QLineEdit::textEdited, this, &SchemeDock::textEdited);
   connect(m_text, &QLineEdit::editingFinished, this, [this] {
@@ -216,8 +216,8 @@ QWidget* SchemeDock::buildText() {
 QWidget* SchemeDock::buildFigures() {
   auto* part = new QWidget;
   auto* column = new QVBoxLayout(part);
-  column->setContentsMargins(side, metrics::inside, side, metrics::inside);
-  column->setSpacing(metrics::grid);
+  column->setContentsMargins(side, sizes::inside, side, sizes::inside);
+  column->setSpacing(sizes::grid);
   auto* keyLine = new QHBoxLayout;
   m_key = label("bpwKey", "key");
   auto* unit = new QLabel(tr("bits per weight, true"));
@@ -235,7 +235,7 @@ QWidget* SchemeDock::buildFigures() {
   m_legend = label("sizeLegend", "hint");
   m_legend->setWordWrap(true);
   column->addWidget(m_legend);
-  column->addSpacing(metrics::grid);
+  column->addSpacing(sizes::grid);
   m_problem = label("schemeProblem", "bad");
   m_problem->setWordWrap(true);
   m_problem->hide();
@@ -261,15 +261,15 @@ QWidget* SchemeDock::buildFigures() {
 QWidget* SchemeDock::buildButtons() {
   auto* part = new QWidget;
   auto* line = new QHBoxLayout(part);
-  line->setContentsMargins(side, metrics::inside, side, metrics::inside);
-  line->setSpacing(metrics::gap);
+  line->setContentsMargins(side, sizes::inside, side, sizes::inside);
+  line->setSpacing(sizes::gap);
   m_add = new QPushButton(icon("add", &Theme::accentText), tr("Add to Compare"));
   m_add->setObjectName("addToCompare");
   m_add->setProperty("look", "primary");
-  m_add->setMinimumHeight(metrics::control);
+  m_add->setMinimumHeight(sizes::control);
   m_vary = new QPushButton(icon("vary"), tr("Vary..."));
   m_vary->setObjectName("varyButton");
-  m_vary->setMinimumHeight(metrics::control);
+  m_vary->setMinimumHeight(sizes::control);
   connect(m_add, &QPushButton::clicked, this, [this] {
     if (m_session.state().choice) m_session.comparer().add({*m_session.state().choice}, tr("Add to Compare"));
   });
@@ -284,7 +284,7 @@ void SchemeDock::openVary() {
   auto* popup = new VaryPopup(*m_session.state().choice, matrixSize(m_session), this);
   connect(popup, &VaryPopup::accepted, this, [this](const std::vector<Choice>& choices) { m_session.comparer().add(choices, tr("Vary")); });
   popup->adjustSize();
-  const QPoint corner = m_vary->mapToGlobal(QPoint(m_vary->width() - popup->width(), -popup->height() - metrics::grid));
+  const QPoint corner = m_vary->mapToGlobal(QPoint(m_vary->width() - popup->width(), -popup->height() - sizes::grid));
   popup->move(corner);
   popup->show();
 }

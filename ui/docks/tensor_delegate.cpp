@@ -40,13 +40,13 @@ void TensorDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option
   const auto finding = static_cast<Finding>(index.data(TensorTreeModel::FindingRole).toInt());
   if (finding == Finding::None) return;
   const auto& theme = themeOf(option.palette);
-  const QRect place(option.rect.right() - metrics::icon - 1, option.rect.center().y() - 6, 14, 14);
+  const QRect place(option.rect.right() - sizes::icon - 1, option.rect.center().y() - 6, 14, 14);
   drawIcon(*painter, place, finding == Finding::Warning ? "warning" : "note", finding == Finding::Warning ? theme.warn : theme.text2);
 }
 
 QSize TensorDelegate::sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const {
   QSize size = QStyledItemDelegate::sizeHint(option, index);
-  size.setHeight(metrics::treeRow);
+  size.setHeight(sizes::treeRow);
   return size;
 }
 

@@ -37,7 +37,7 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   m_filter->setPlaceholderText(tr("Filter, text or /regex/"));
   m_filter->setClearButtonEnabled(true);
   m_filter->addAction(icon("filter", &Theme::text2), QLineEdit::LeadingPosition);
-  m_filter->setFixedHeight(metrics::control);
+  m_filter->setFixedHeight(sizes::control);
   connect(m_filter, &QLineEdit::textChanged, this, &TensorDock::applyFilter);
   m_problem = new QLabel;
   m_problem->setObjectName("tensorFilterProblem");
@@ -56,7 +56,7 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   m_findings->setProperty("look", "hint");
   m_findings->setTextFormat(Qt::RichText);
   auto* footerLine = new QHBoxLayout(footer);
-  footerLine->setContentsMargins(metrics::inside, 6, metrics::inside, 6);
+  footerLine->setContentsMargins(sizes::inside, 6, sizes::inside, 6);
   footerLine->addWidget(m_counts, 1);
   footerLine->addWidget(m_findings);
 
@@ -65,10 +65,10 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   body->setAutoFillBackground(true);
   body->setBackgroundRole(QPalette::Base);
   auto* column = new QVBoxLayout(body);
-  column->setContentsMargins(0, metrics::gap, 0, 0);
+  column->setContentsMargins(0, sizes::gap, 0, 0);
   column->setSpacing(0);
   auto* filterLine = new QVBoxLayout;
-  filterLine->setContentsMargins(metrics::gap, 0, metrics::gap, metrics::gap);
+  filterLine->setContentsMargins(sizes::gap, 0, sizes::gap, sizes::gap);
   filterLine->addWidget(m_filter);
   filterLine->addWidget(m_problem);
   column->addLayout(filterLine);
@@ -79,8 +79,8 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   column->addWidget(rule);
   column->addWidget(footer);
   setWidget(body);
-  setMinimumWidth(metrics::tensorDockLeast);
-  setMaximumWidth(metrics::tensorDockMost);
+  setMinimumWidth(sizes::tensorDockLeast);
+  setMaximumWidth(sizes::tensorDockMost);
   connect(&session, &Session::changed, this, &TensorDock::follow);
   showFile();
 }
@@ -93,7 +93,7 @@ void TensorDock::buildTree() {
   m_tree->setModel(m_model);
   m_tree->setItemDelegate(new TensorDelegate(m_tree));
   m_tree->setUniformRowHeights(true);
-  m_tree->setIndentation(metrics::inside);
+  m_tree->setIndentation(sizes::inside);
   m_tree->setFrameShape(QFrame::NoFrame);
   m_tree->setSelectionMode(QAbstractItemView::ExtendedSelection);
   m_tree->setEditTriggers(QAbstractItemView::NoEditTriggers);
@@ -105,7 +105,7 @@ void TensorDock::buildTree() {
   header->setSortIndicatorClearable(true);
   header->setStretchLastSection(false);
   header->setMinimumSectionSize(24);
-  header->setFixedHeight(metrics::tableHeader);
+  header->setFixedHeight(sizes::tableHeader);
   header->setSectionResizeMode(QHeaderView::Interactive);
   header->setSectionResizeMode(TensorTreeModel::Name, QHeaderView::Stretch);
   connect(m_tree->selectionModel(), &QItemSelectionModel::selectionChanged, this, &TensorDock::selectionChanged);

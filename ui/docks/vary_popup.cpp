@@ -19,7 +19,7 @@ VaryPopup::VaryPopup(const Choice& choice, std::optional<MatrixSize> size, QWidg
   setProperty("look", "panel");
   auto* grid = new QGridLayout(this);
   grid->setContentsMargins(12, 12, 12, 12);
-  grid->setVerticalSpacing(metrics::gap);
+  grid->setVerticalSpacing(sizes::gap);
   auto* title = new QLabel(tr("Vary %1").arg(QString::fromUtf8(choice.scheme().info().id.data())));
   title->setProperty("look", "title");
   grid->addWidget(title, 0, 0, 1, 2);
@@ -48,10 +48,10 @@ QWidget* VaryPopup::makeRow(const SettingInfo& info) {
   auto* row = new QWidget;
   auto* layout = new QHBoxLayout(row);
   layout->setContentsMargins(0, 0, 0, 0);
-  layout->setSpacing(metrics::grid);
+  layout->setSpacing(sizes::grid);
   for (const auto& value : offeredValues(info)) {
     auto* button = new QToolButton;
-    const std::string valueText = text(value);
+    const std::string valueText = toText(value);
     button->setObjectName(QString("vary_%1_%2").arg(QString::fromStdString(info.key), QString::fromStdString(valueText)));
     button->setAccessibleName(QString::fromStdString(info.label) + " " + valueLabel(info, value));
     button->setText(valueLabel(info, value));
@@ -59,7 +59,7 @@ QWidget* VaryPopup::makeRow(const SettingInfo& info) {
     button->setProperty("look", "segment");
     button->setProperty("place", "only");
     button->setProperty("impossible", false);
-    button->setMinimumHeight(metrics::headerControl);
+    button->setMinimumHeight(sizes::headerControl);
     connect(button, &QToolButton::toggled, this, &VaryPopup::recount);
     layout->addWidget(button);
     m_toggles.push_back({info.key, valueText, button});

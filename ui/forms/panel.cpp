@@ -20,10 +20,10 @@ Panel::Panel(const QString& objectName, const QString& title, QWidget* parent)
   outer->setContentsMargins(1, 1, 1, 1);
   outer->setSpacing(0);
   auto* header = new QWidget;
-  header->setFixedHeight(metrics::panelHeader);
+  header->setFixedHeight(sizes::panelHeader);
   m_header = new QHBoxLayout(header);
-  m_header->setContentsMargins(metrics::inside, 0, metrics::inside, 0);
-  m_header->setSpacing(metrics::gap);
+  m_header->setContentsMargins(sizes::inside, 0, sizes::inside, 0);
+  m_header->setSpacing(sizes::gap);
   m_title->setObjectName(objectName + "Title");
   m_title->setProperty("look", "title");
   m_line->setProperty("look", "label");
@@ -51,7 +51,7 @@ void Panel::setHoverText(const QString& text) { m_line->setFullText(text.isEmpty
 QString Panel::headerText() const { return m_line->fullText(); }
 
 void Panel::addHeaderWidget(QWidget* widget) {
-  widget->setFixedHeight(metrics::headerControl);
+  widget->setFixedHeight(sizes::headerControl);
   m_header->addWidget(widget);
 }
 

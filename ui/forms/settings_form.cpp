@@ -22,7 +22,7 @@ constexpr int segmentsMost = 6;
 constexpr int labelWidth = 72;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
-QString valueText(const SettingValue& value) { return string(text(value)); }
+QString valueText(const SettingValue& value) { return string(toText(value)); }
 
 // Numbers ascending, the rest as the table has them.
 void sortNumbers(std::vector<SettingValue>& values) {
@@ -61,7 +61,7 @@ SettingsForm::SettingsForm(QWidget* parent) : QWidget(parent), m_layout(new QFor
   setObjectName("settingsForm");
   setAccessibleName(tr("Settings of the scheme"));
   m_layout->setContentsMargins(0, 0, 0, 0);
-  m_layout->setHorizontalSpacing(metrics::inside);
+  m_layout->setHorizontalSpacing(sizes::inside);
   m_layout->setVerticalSpacing(0);
   m_layout->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
 }
@@ -87,7 +87,7 @@ SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
   row.label = new QLabel(string(info.label));
   row.label->setProperty("look", "label");
   row.label->setFixedWidth(labelWidth);
-  row.label->setMinimumHeight(metrics::control + metrics::gap);
+  row.label->setMinimumHeight(sizes::control + sizes::gap);
   row.label->setToolTip(string(info.help));
   row.field = makeField(info, "setting_" + string(info.key));
   row.field->setToolTip(string(info.help));
@@ -101,7 +101,7 @@ SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
   row.reason->hide();
   auto* cell = new QWidget;
   auto* column = new QVBoxLayout(cell);
-  column->setContentsMargins(0, metrics::grid, 0, metrics::grid);
+  column->setContentsMargins(0, sizes::grid, 0, sizes::grid);
   column->setSpacing(2);
   column->addWidget(row.field);
   column->addWidget(row.reason);
@@ -116,13 +116,13 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& name) {
   if (info.type == SettingType::Boolean) {
     auto* box = new QCheckBox(info.help.size() <= 32 ? string(info.help) : QString());
     box->setObjectName(name);
-    box->setMinimumHeight(metrics::control);
+    box->setMinimumHeight(sizes::control);
     connect(box, &QCheckBox::toggled, this, [this, key](bool on) { emit valueChosen(key, on); });
     return box;
   }
   if (!values.empty() && values.size() <= segmentsMost) {
     auto* segments = new Segments(name, string(info.label));
-    segments->setFixedHeight(metrics::control);
+    segments->setFixedHeight(sizes::control);
     connect(segments, &Segments::chosen, this, [this, &info, key](const QString& text) {
       if (auto value = parseSetting(info, text.toStdString())) emit valueChosen(key, *value);
     });
@@ -204,7 +204,8 @@ QString SettingsForm::markImpossible(const Row& row, const SettingInfo& info, co
   for (const auto& text : segments->values()) {
     QString reason;
     if (size) {
-      const auto changed = choice.with(info.key, text.toStdString());
+      const std::string valueText = text.toStdString();
+      const auto changed = choice.with(info.key, std::string_view(valueText));
       const auto refusal = changed ? changed->refusal(*size) : std::optional<std::string>(changed.error().message);
       if (refusal) reason = string(*refusal);
     }

@@ -26,7 +26,7 @@ QColor toneColour(const Theme& theme, Tone tone) {
 }
 
 void drawAnswer(QPainter& painter, const QRect& cell, const Theme& theme, Answer answer) {
-  QRect place(0, 0, metrics::icon, metrics::icon);
+  QRect place(0, 0, sizes::icon, sizes::icon);
   place.moveCenter(cell.center());
   switch (answer) {
     case Answer::Pass: return drawIcon(painter, place, "pass", theme.good);
@@ -101,10 +101,10 @@ void prepareTable(QTableView* table, const QString& objectName, const QString& a
   table->setTabKeyNavigation(false);
   table->verticalHeader()->hide();
   table->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
-  table->verticalHeader()->setDefaultSectionSize(metrics::tableRow);
-  table->verticalHeader()->setMinimumSectionSize(metrics::tableRow);
+  table->verticalHeader()->setDefaultSectionSize(sizes::tableRow);
+  table->verticalHeader()->setMinimumSectionSize(sizes::tableRow);
   table->horizontalHeader()->setHighlightSections(false);
-  table->horizontalHeader()->setFixedHeight(metrics::tableHeader);
+  table->horizontalHeader()->setFixedHeight(sizes::tableHeader);
   table->setHorizontalScrollMode(QAbstractItemView::ScrollPerPixel);
 }
 

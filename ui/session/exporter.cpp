@@ -65,7 +65,7 @@ std::filesystem::path Exporter::out() const {
   const Format* chosen = format();
   if (!state.file || chosen == nullptr || !state.choice) return {};
   std::string name = state.file->path.stem().string() + "-" + std::string(chosen->info().id);
-  if (state.choice->has("bits")) name += "-" + nibble::text(state.choice->value("bits")) + "bit";
+  if (state.choice->has("bits")) name += "-" + toText(state.choice->value("bits")) + "bit";
   if (chosen->info().id == "npz") name += ".npz";
   const auto beside = state.file->path.parent_path();
   const bool writable = QFileInfo(QString::fromStdString(beside.string())).isWritable();
