@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A packed format: what a runtime loads. One folder each, with detection, reading, packing, the pre-flight rules of its loaders
-// and a proof decoder that is written from the published layout alone and shares no code with the rest (formats/proof.h).
+// and a proof decoder that is written from the published layout alone and shares no code with the rest (proof_container.h).
+// Formats are stateless and safe to use from many threads.
 #pragma once
 #include "core/base/result.h"
 #include "core/io/checkpoint.h"
@@ -59,16 +60,23 @@ class Format {
   [[nodiscard]] virtual Result<std::vector<RawTensor>> pack(const ExportLayer& layer) const = 0;
   // How the codes of this tensor lie in the file, for the bit strip.
   [[nodiscard]] virtual std::shared_ptr<const Layout> layout(const QuantizedTensor& tensor) const = 0;
-  // config.json with what the runtime wants added, other keys kept in order. `config` may be empty.
-  [[nodiscard]] virtual Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers) const = 0;
+  // Bytes of `arrays` (one layer's, from `pack`) that carry codes and parameters: what bits per weight counts. Scalars that
+  // describe the layer, constant tables of the format, its bias and decoded copies do not count.
+  [[nodiscard]] virtual std::uint64_t payloadBytes(const ExportLayer& layer, const std::vector<RawTensor>& arrays) const = 0;
+  // config.json with what the runtime wants added, other keys kept in order. `config` may be empty. `leftAlone` names the
+  // matrices of the model that stay as they are.
+  [[nodiscard]] virtual Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers,
+                                                      const std::vector<std::string>& leftAlone) const = 0;
   // Further small files beside the weights (quantize_config.json): name and text.
-  [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> sideFiles(const std::vector<ExportLayer>& layers) const;
+  [[nodiscard]] virtual Result<std::vector<std::pair<std::string, std::string>>> sideFiles(
+      const std::vector<ExportLayer>& layers, const std::vector<std::string>& leftAlone) const;
 
   // Packed layers in a checkpoint, by keys, dtypes, shapes and config, never by file name.
   [[nodiscard]] virtual std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const = 0;
   [[nodiscard]] virtual Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const = 0;
 
-  // The independent decoder: float32 values, row-major, of the named layer of a written file.
+  // The independent decoder: float32 values, row-major, of the named layer of a written file. It also refuses what a correct
+  // file never has: nonzero padding, tables and descriptions that differ from the format's own.
   [[nodiscard]] virtual Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const = 0;
 };
 

@@ -6,11 +6,15 @@
 #pragma once
 #include "core/base/context.h"
 #include "core/base/result.h"
+#include "core/io/name_index.h"
 #include "core/tensor/tensor.h"
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,13 +30,16 @@ struct TensorEntry {
 
 class Checkpoint {
  public:
+  Checkpoint() = default;
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
   virtual ~Checkpoint() = default;
   static Result<std::shared_ptr<const Checkpoint>> open(const std::filesystem::path& path, const Context& context = {});
 
-  [[nodiscard]] virtual const std::filesystem::path& path() const = 0;       // as given
-  [[nodiscard]] virtual std::string_view format() const = 0;                // "safetensors", "npy", "npz"
+  [[nodiscard]] virtual const std::filesystem::path& path() const = 0;  // as given
+  [[nodiscard]] virtual std::string_view format() const = 0;            // "safetensors", "npy", "npz"
   [[nodiscard]] virtual const std::vector<std::filesystem::path>& files() const = 0;
-  [[nodiscard]] virtual const std::vector<TensorEntry>& entries() const = 0; // in file order
+  [[nodiscard]] virtual const std::vector<TensorEntry>& entries() const = 0;  // in file order
   [[nodiscard]] virtual const std::vector<std::pair<std::string, std::string>>& metadata() const = 0;
   [[nodiscard]] virtual std::uint64_t mappedBytes() const = 0;
   [[nodiscard]] virtual Result<Tensor> read(std::size_t index) const = 0;
@@ -42,10 +49,20 @@ class Checkpoint {
   [[nodiscard]] virtual std::string configText() const = 0;
 
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
-  [[nodiscard]] Result<Tensor> read(std::string_view name) const;            // "no tensor named ..., did you mean ..."
+  // Also takes `NAME[e]`, matrix e of an expert stack. "no tensor named ..., did you mean ..."
+  [[nodiscard]] Result<Tensor> read(std::string_view name) const;
+
+ private:
+  mutable std::once_flag m_named;  // the names are looked up only in what is worked on
+  mutable NameIndex m_names;
 };
 
 // Floating, at least two dimensions, no side (of the [-1, C] matrix view) below 32, at least 4,096 elements.
 bool worthQuantizing(const TensorEntry& entry);
+// Three dimensions, of which the last two alone are a matrix worth quantizing: one matrix per expert, `NAME[e]`.
+bool isExpertStack(const TensorEntry& entry);
+// What a command without a selection works on, in file order: entries worth quantizing, an expert stack as one entry of two
+// dimensions per expert. Checkpoint::read takes each name.
+std::vector<TensorEntry> quantizableTensors(const Checkpoint& checkpoint);
 
 }  // namespace nibble

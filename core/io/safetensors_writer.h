@@ -6,6 +6,8 @@
 #include "core/tensor/tensor.h"
 
 #include <cstddef>
+#include <functional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,11 +20,18 @@ struct RawTensor {
   std::string name;
   DType type = DType::U8;
   Shape shape;
-  std::vector<std::byte> owned;          // the bytes, unless `borrowed` is set
-  std::span<const std::byte> borrowed{}; // bytes somebody else keeps alive while writing
-  [[nodiscard]] std::span<const std::byte> bytes() const { return borrowed.data() != nullptr ? borrowed : std::span<const std::byte>(owned); }
+  std::vector<std::byte> owned;           // the bytes, unless `borrowed` is set
+  std::span<const std::byte> borrowed{};  // bytes somebody else keeps alive while writing
+  std::function<Status()> intact{};       // asked after borrowed bytes were written: whether they were really there
+  [[nodiscard]] std::span<const std::byte> bytes() const {
+    return borrowed.data() != nullptr ? borrowed : std::span<const std::byte>(owned);
+  }
 };
 
+// The tensor's stored bytes, borrowed; keeps the tensor alive.
+RawTensor rawTensor(const Tensor& tensor);
+
+// Refuses names that occur twice or are no UTF-8, "__metadata__", and bytes that do not fit type and shape.
 Status writeSafetensors(AtomicFile& file, const std::vector<RawTensor>& tensors,
                         const std::vector<std::pair<std::string, std::string>>& metadata = {{"format", "pt"}});
 

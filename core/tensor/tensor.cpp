@@ -15,6 +15,15 @@ std::uint64_t elementCount(const Shape& shape) {
   return count;
 }
 
+std::optional<std::uint64_t> storedBytes(DType type, const Shape& shape) {
+  std::uint64_t count = 1;
+  for (const std::uint64_t side : shape)
+    if (__builtin_mul_overflow(count, side, &count)) return std::nullopt;
+  std::uint64_t bits = 0;
+  if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(info(type).bits), &bits) || bits % 8 != 0) return std::nullopt;
+  return bits / 8;
+}
+
 std::string toText(const Shape& shape) {
   if (shape.empty()) return "scalar";
   std::string result;

@@ -18,8 +18,10 @@ namespace nibble {
 
 using Shape = std::vector<std::uint64_t>;
 
-std::uint64_t elementCount(const Shape& shape);   // 1 for no dimensions; the caller has checked for overflow
-std::string toText(const Shape& shape);           // "384 x 1536", "scalar"
+std::uint64_t elementCount(const Shape& shape);  // 1 for no dimensions; the caller has checked for overflow
+// Elements x bits / 8, or nothing where a product overflows or the bits do not fill whole bytes.
+std::optional<std::uint64_t> storedBytes(DType type, const Shape& shape);
+std::string toText(const Shape& shape);  // "384 x 1536", "scalar"
 
 class Tensor {
  public:
@@ -32,7 +34,7 @@ class Tensor {
   [[nodiscard]] const std::string& name() const { return m_name; }
   [[nodiscard]] DType type() const { return m_type; }
   [[nodiscard]] const Shape& shape() const { return m_shape; }
-  [[nodiscard]] std::uint64_t size() const { return m_size; }          // elements
+  [[nodiscard]] std::uint64_t size() const { return m_size; }  // elements
   [[nodiscard]] std::uint64_t rows() const { return m_rows; }
   [[nodiscard]] std::uint64_t columns() const { return m_columns; }
   [[nodiscard]] std::span<const std::byte> bytes() const { return m_bytes; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A plot with axes, drawn by QCustomPlot, which stays hidden behind this class: subclasses fill chart() in their .cpp. The chart is a
-// child without mouse or focus of its own, so that the plot is one widget to a person, a test and a screen reader.
+// A plot with axes, drawn by QCustomPlot, which stays hidden behind this class: subclasses fill chart() in their .cpp. The chart is
+// never shown: it paints straight into this widget, a picture, SVG or PDF, one path for all, and the plot is one widget to a person,
+// a test and a screen reader. A change only marks the chart; it is rebuilt once, at the next repaint.
 #pragma once
 #include "ui/plots/plot_widget.h"
 
@@ -22,11 +23,13 @@ class ChartWidget : public PlotWidget {
   [[nodiscard]] QCustomPlot* chart() const { return m_chart; }
   [[nodiscard]] QPointF toData(QPointF pixel) const;   // through the bottom and left axis
   [[nodiscard]] QPointF toPixel(QPointF data) const;
-  void requestReplot();
-  // The vertical hair line at a data x; NaN hides it.
-  void setHairLine(double x);
+  // The line under the pointer, at a data x with its text for the header; NaN hides the line.
+  void setHairLine(double x, const QString& text);
+  // Axis titles and ticks of the axes that show a grid.
+  void setTitles(const QString& bottom, const QString& left);
+  void setGrid(bool vertical, bool horizontal);
 
-  // Subclass: give all items their colours and data anew; called before a replot after data, size or palette changed.
+  // Subclass: fill the empty chart anew with graphs and painters; called before painting after data, size or palette changed.
   virtual void rebuild() = 0;
 
   void renderTo(QPaintDevice* device, QSize size) override;
@@ -34,14 +37,16 @@ class ChartWidget : public PlotWidget {
   void resizeEvent(QResizeEvent* event) override;
   void paintEvent(QPaintEvent* event) override;
   void leaveEvent(QEvent* event) override;
-  void invalidate();  // rebuild() and replot at the next event loop turn
+  void invalidate();       // data, size or colours changed
+  void ensureBuilt() const;  // rebuild() now if it is due, so that pixels and data agree
 
  private:
   void applyAxisColours();
-  void flush();
+  void layOut(QSize size);
   QCustomPlot* m_chart = nullptr;
-  double m_hair = 0;
-  bool m_hairShown = false, m_dirty = true, m_queued = false;
+  QString m_bottomTitle, m_leftTitle;
+  double m_hair;
+  bool m_dirty = true;
 };
 
 }  // namespace nibble

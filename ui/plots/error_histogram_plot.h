@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Density of the error divided by the step of its own group, with the +-1/2 step band in which a nearest-level scheme stays and the
-// share that left it. Log density by default; the floor (half a count) is named in the tooltip. Steps: multiples of the group's step.
+// share that left it. Log density by default, from a decade below the density of one single error (named in the tooltip). Steps: multiples of the group's step.
 #pragma once
 #include "core/report/histogram.h"
 #include "core/schemes/scheme.h"

@@ -37,6 +37,8 @@ class OverlayHistogramPlot : public ChartWidget {
   void mouseMoveEvent(QMouseEvent* event) override;
 
  private:
+  void addSteps(const OverlaySeries& series, const Histogram& histogram, double unit, double floor);
+  void paintKey(QPainter& painter, const QRectF& area) const;
   void showAt(double error);
   std::vector<OverlaySeries> m_series;
   bool m_logarithmic = true;

@@ -59,8 +59,13 @@ class ParetoPlot : public ChartWidget {
   void mouseMoveEvent(QMouseEvent* event) override;
   void mousePressEvent(QMouseEvent* event) override;
   void keyPressEvent(QKeyEvent* event) override;
+  void leaveEvent(QEvent* event) override;
 
  private:
+  void paintBounds(QPainter& painter, const QRectF& area, bool band) const;
+  void paintFront(QPainter& painter) const;
+  void paintMarks(QPainter& painter) const;
+  void paintLabels(QPainter& painter, const QRectF& area) const;
   [[nodiscard]] double sizeOf(const ParetoPoint& point) const;
   [[nodiscard]] int pointAt(QPointF pixel) const;
   void showPoint(int index);

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The catalogue: one declaration and one line per format, in the order lists show them.
+#include "core/formats/format.h"
+
+namespace nibble {
+
+const Format& npzFormat();
+const Format& hqqFormat();
+const Format& bnbFormat();
+const Format& gptqFormat();
+const Format& gptqV2Format();
+const Format& document000Format();
+
+std::span<const Format* const> allFormats() {
+  static const Format* const formats[] = {&npzFormat(),  &hqqFormat(),    &bnbFormat(),
+                                          &gptqFormat(), &gptqV2Format(), &document000Format()};
+  return formats;
+}
+
+const Format* findFormat(std::string_view id) {
+  for (const Format* format : allFormats())
+    if (format->info().id == id) return format;
+  return nullptr;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> Format::sideFiles(const std::vector<ExportLayer>&,
+                                                                           const std::vector<std::string>&) const {
+  return std::vector<std::pair<std::string, std::string>>{};
+}
+
+std::vector<DetectedLayer> detectPacked(const Checkpoint& checkpoint) {
+  std::vector<DetectedLayer> found;
+  for (const Format* format : allFormats())
+    for (PackedLayer& layer : format->detect(checkpoint)) found.push_back({format, std::move(layer)});
+  return found;
+}
+
+}  // namespace nibble

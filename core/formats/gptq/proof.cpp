@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The layout followed here, from the format's description alone: P.qweight I32 [K b / 32, N] - down one column n, 32 inputs are
+// b words read as one little-endian string of bits; P.qzeros I32 [G, N b / 32] - along one row the same over 32 outputs, storing
+// the zero point less the version's offset; P.scales F16 [G, N]; P.g_idx I32 [K]. W[n, k] = scale[g, n] * (q - zero[g, n]).
+#include "core/formats/gptq/proof.h"
+
+#include "core/formats/proof_container.h"
+
+namespace nibble::proof {
+namespace {
+
+struct Layer {
+  std::uint64_t outputs = 0, inputs = 0, groups = 0, bits = 0;
+  Array weight, zeros, scales, index;
+};
+
+Result<Layer> loadLayer(const Container& file, const std::string& p) {
+  Layer layer;
+  auto weight = file.read(p + "qweight"), zeros = file.read(p + "qzeros"), scales = file.read(p + "scales"), index = file.read(p + "g_idx");
+  if (!weight) return fail(weight.error());
+  if (!zeros) return fail(zeros.error());
+  if (!scales) return fail(scales.error());
+  if (!index) return fail(index.error());
+  if (scales->type != "F16" || scales->shape.size() != 2) return fail(p + "scales: expected F16 [groups, out]");
+  if (index->type != "I32" || index->shape.size() != 1) return fail(p + "g_idx: expected I32 [in]");
+  layer.groups = scales->shape[0];
+  layer.outputs = scales->shape[1];
+  layer.inputs = index->shape[0];
+  if (weight->type != "I32" || weight->shape.size() != 2 || layer.inputs == 0) return fail(p + "qweight: expected I32 [in * bits / 32, out]");
+  layer.bits = weight->shape[0] * 32 / layer.inputs;
+  if (layer.bits < 2 || layer.bits > 8) return fail(p + "qweight: impossible width");
+  if (!weight->is("I32", {layer.inputs * layer.bits / 32, layer.outputs}) || !zeros->is("I32", {layer.groups, layer.outputs * layer.bits / 32}))
+    return fail(p + "qweight or qzeros: unexpected shape");
+  for (std::uint64_t k = 0; k < layer.inputs; ++k)
+    if (index->unsignedAt(k) >= layer.groups) return fail(p + "g_idx: no such group");
+  layer.weight = std::move(*weight);
+  layer.zeros = std::move(*zeros);
+  layer.scales = std::move(*scales);
+  layer.index = std::move(*index);
+  return layer;
+}
+
+// Bit by bit on purpose: bit `bit` of the string whose word w is element first + w * step.
+std::uint64_t bitsAt(const Array& words, std::uint64_t first, std::uint64_t step, std::uint64_t bit, std::uint64_t count) {
+  std::uint64_t value = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t at = bit + i;
+    value |= (words.unsignedAt(first + at / 32 * step) >> (at % 32) & 1u) << i;
+  }
+  return value;
+}
+
+}  // namespace
+
+Result<std::vector<float>> decodeGptq(const std::filesystem::path& file, const std::string& tensorName, unsigned storedOffset) {
+  auto container = Container::open(file);
+  if (!container) return fail(container.error());
+  const std::string suffix = ".weight";
+  std::string module = tensorName;
+  if (module.size() > suffix.size() && module.compare(module.size() - suffix.size(), suffix.size(), suffix) == 0)
+    module.resize(module.size() - suffix.size());
+  const auto layer = loadLayer(*container, module + ".");
+  if (!layer) return fail(layer.error());
+  const std::uint64_t perRow = layer->outputs * layer->bits / 32;
+  std::vector<float> zeros(layer->groups * layer->outputs);
+  for (std::uint64_t g = 0; g < layer->groups; ++g) {
+    for (std::uint64_t n = 0; n < layer->outputs; ++n) {
+      const std::uint64_t zero = bitsAt(layer->zeros, g * perRow, 1, n * layer->bits, layer->bits) + storedOffset;
+      if (zero >> layer->bits != 0) return fail(module + ".qzeros: a zero point beyond the codes");
+      zeros[g * layer->outputs + n] = static_cast<float>(zero);
+    }
+  }
+  std::vector<float> values(layer->outputs * layer->inputs);
+  for (std::uint64_t n = 0; n < layer->outputs; ++n) {
+    for (std::uint64_t k = 0; k < layer->inputs; ++k) {
+      const auto code = static_cast<float>(bitsAt(layer->weight, n, layer->outputs, k * layer->bits, layer->bits));
+      const std::uint64_t parameter = layer->index.unsignedAt(k) * layer->outputs + n;
+      values[n * layer->inputs + k] = layer->scales.floatAt(parameter) * (code - zeros[parameter]);
+    }
+  }
+  return values;
+}
+
+}  // namespace nibble::proof

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/plots/chart_tools.h"
+
+#include "ui/theme/theme.h"
+
+#include <QPainter>
+#include <QPainterPath>
+#include <QPointer>
+#include <QSharedPointer>
+#include <qcustomplot.h>
+
+namespace nibble {
+namespace {
+
+// QCustomPlot lets everything on a layer paint; an item without positions is the smallest such thing.
+class PainterItem : public QCPAbstractItem {
+ public:
+  PainterItem(QCustomPlot* chart, bool clipped, AreaPainter paint) : QCPAbstractItem(chart), m_paint(std::move(paint)) {
+    setClipToAxisRect(clipped);
+    setClipAxisRect(chart->axisRect());
+    setSelectable(false);
+  }
+  double selectTest(const QPointF& /*pos*/, bool /*onlySelectable*/, QVariant* /*details*/) const override { return -1; }
+
+ protected:
+  void draw(QCPPainter* painter) override {
+    painter->save();
+    m_paint(*painter, QRectF(parentPlot()->axisRect()->rect()));
+    painter->restore();
+  }
+
+ private:
+  AreaPainter m_paint;
+};
+
+}  // namespace
+
+void setTicks(QCPAxis* axis, const std::vector<Tick>& ticks) {
+  QSharedPointer<QCPAxisTickerText> ticker(new QCPAxisTickerText);
+  ticker->setSubTickCount(0);
+  for (const Tick& tick : ticks) ticker->addTick(tick.position, tick.text);
+  axis->setTicker(ticker);
+}
+
+void addPainter(QCustomPlot* chart, const QString& layer, bool clipped, AreaPainter paint) {
+  auto* item = new PainterItem(chart, clipped, std::move(paint));
+  item->setLayer(layer);
+}
+
+void drawLevels(QPainter& painter, std::span<const double> pixels, double top, double bottom, const QColor& colour) {
+  constexpr double closest = 3;
+  QColor soft = colour;
+  soft.setAlphaF(0.22F);
+  painter.save();
+  painter.setRenderHint(QPainter::Antialiasing);
+  const auto line = [&](double x) {
+    painter.setPen(QPen(colour, 1.2, Qt::SolidLine, Qt::FlatCap));
+    painter.drawLine(QPointF(x, top), QPointF(x, bottom));
+  };
+  for (std::size_t first = 0; first < pixels.size();) {
+    std::size_t last = first;
+    while (last + 1 < pixels.size() && pixels[last + 1] - pixels[last] < closest) ++last;
+    if (last > first) painter.fillRect(QRectF(pixels[first], top, pixels[last] - pixels[first], bottom - top), soft);
+    line(pixels[first]);
+    if (last > first) line(pixels[last]);
+    first = last + 1;
+  }
+  painter.restore();
+}
+
+void drawAxisTitles(QPainter& painter, const QRectF& area, const QString& bottom, const QString& left, const Theme& theme,
+                    double bottomEdge) {
+  painter.setFont(fonts::hint());
+  painter.setPen(theme.text2);
+  const double height = QFontMetricsF(painter.font()).height();
+  if (!bottom.isEmpty()) {
+    painter.drawText(QRectF(area.left() - 40, bottomEdge - height, area.width() + 80, height), Qt::AlignCenter, bottom);
+  }
+  if (!left.isEmpty()) {
+    painter.save();
+    painter.translate(2 + height / 2, area.center().y());
+    painter.rotate(-90);
+    painter.drawText(QRectF(-area.height() / 2 - 20, -height / 2, area.height() + 40, height), Qt::AlignCenter, left);
+    painter.restore();
+  }
+}
+
+void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink, const QColor& ground) {
+  const QFontMetricsF metrics(painter.font());
+  const QRectF place = metrics.boundingRect(rect, flags, text);
+  const QPointF baseline(place.left(), place.top() + metrics.ascent());
+  QPainterPath outline;
+  outline.addText(baseline, painter.font(), text);
+  painter.save();
+  painter.setRenderHint(QPainter::Antialiasing);
+  painter.setPen(QPen(ground, 3, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
+  painter.setBrush(Qt::NoBrush);
+  painter.drawPath(outline);
+  painter.restore();
+  painter.setPen(ink);
+  painter.drawText(baseline, text);
+}
+
+}  // namespace nibble

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/plots/pareto_plot.h"
+
+#include "ui/plots/chart_tools.h"
+#include "ui/plots/label_places.h"
+#include "ui/theme/number_text.h"
+#include "ui/theme/theme.h"
+
+#include <QMouseEvent>
+#include <QPainter>
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <qcustomplot.h>
+
+namespace nibble {
+namespace {
+
+constexpr double markSize = 10, ringRadius = 9, hitRadius = 11, faded = 0.38, labelsApart = 14;
+
+}  // namespace
+
+ParetoBound gaussianBound() { return {ParetoPlot::tr("Shannon limit (Gaussian), 6.02 dB a bit"), 0, 20 * std::log10(2.0)}; }
+
+void markDominated(std::vector<ParetoPoint>& points) {
+  for (ParetoPoint& p : points) {
+    p.dominated = std::any_of(points.begin(), points.end(), [&](const ParetoPoint& other) {
+      return (other.bitsPerWeight <= p.bitsPerWeight && other.sqnrDb > p.sqnrDb) ||
+             (other.bitsPerWeight < p.bitsPerWeight && other.sqnrDb >= p.sqnrDb);
+    });
+  }
+}
+
+ParetoPlot::ParetoPlot(QWidget* parent, const QString& objectName) : ChartWidget(objectName, tr("Size against error"), parent) {
+  setToolTip(tr("Each mark is a candidate; the line joins those that no other beats in size and error"));
+}
+
+void ParetoPlot::setData(ParetoData data) {
+  m_data = std::move(data);
+  m_cursor = -1;
+  const auto front = std::count_if(m_data.points.begin(), m_data.points.end(), [](const ParetoPoint& p) { return !p.dominated; });
+  setSummary(tr("%1 candidates, %2 on the front").arg(m_data.points.size()).arg(front));
+  invalidate();
+}
+
+void ParetoPlot::clear() { setData({}); }
+
+void ParetoPlot::setAxis(ParetoAxis axis) {
+  m_axis = axis;
+  invalidate();
+}
+
+double ParetoPlot::sizeOf(const ParetoPoint& point) const {
+  return m_axis == ParetoAxis::BitsPerWeight ? point.bitsPerWeight : point.mebibytes;
+}
+
+QPointF ParetoPlot::pointPosition(int index) const {
+  const ParetoPoint& p = m_data.points[static_cast<std::size_t>(index)];
+  const QPointF place = toPixel({sizeOf(p), std::isfinite(p.sqnrDb) ? p.sqnrDb : 0});
+  return std::isfinite(p.sqnrDb) ? place : QPointF(place.x(), axisArea().top() + ringRadius);
+}
+
+DataTable ParetoPlot::dataTable() const {
+  DataTable table{{tr("scheme"), tr("bits per weight"), tr("MiB"), tr("SQNR dB"), tr("dominated"), tr("baseline")}, {}};
+  for (const ParetoPoint& p : m_data.points) {
+    table.rows.push_back({p.text.isEmpty() ? p.label : p.text, p.bitsPerWeight, p.mebibytes, p.sqnrDb, p.dominated, p.baseline});
+  }
+  return table;
+}
+
+void ParetoPlot::rebuild() {
+  double least = 1e300, most = 0, best = 0, worst = 0;
+  for (const ParetoPoint& p : m_data.points) {
+    least = std::min(least, sizeOf(p)), most = std::max(most, sizeOf(p));
+    if (std::isfinite(p.sqnrDb)) best = std::max(best, p.sqnrDb), worst = std::min(worst, p.sqnrDb);
+  }
+  QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
+  double low = std::floor(least), high = std::floor(most) + 1, step = high - low <= 8 ? 1 : niceStep(high - low, 7);
+  if (m_axis == ParetoAxis::Mebibytes) {
+    step = niceStep(std::max(most, 1e-9), 6);
+    low = 0, high = std::ceil(most / step * 1.02) * step;
+  }
+  if (m_axis == ParetoAxis::BitsPerWeight && least - low < 0.12) low -= step;
+  x->setRange(low, high);
+  setTicks(x, stepTicks(low, high, step, false));
+  const double bound = m_data.bounds.empty() || m_axis != ParetoAxis::BitsPerWeight
+                           ? 0 : m_data.bounds.front().offsetDb + m_data.bounds.front().dbPerBit * high;
+  const double top = std::max(best * 1.12, std::min(bound, best * 1.32)) + 1;
+  y->setRange(std::floor(worst / 10) * 10, std::max(top, 10.0));
+  setTicks(y, niceTicks(y->range().lower, y->range().upper, 7, true));
+  setGrid(true, true);
+  setTitles(m_axis == ParetoAxis::BitsPerWeight ? tr("true bits per weight") : tr("MiB"), tr("SQNR, dB"));
+  addPainter(chart(), QStringLiteral("under"), true, [this](QPainter& p, const QRectF& area) { paintBounds(p, area, true); });
+  addPainter(chart(), QStringLiteral("main"), true, [this](QPainter& p, const QRectF& area) {
+    paintBounds(p, area, false);
+    paintFront(p);
+  });
+  addPainter(chart(), QStringLiteral("overlay"), false, [this](QPainter& p, const QRectF& area) {
+    paintMarks(p);
+    paintLabels(p, area);
+  });
+}
+
+void ParetoPlot::paintBounds(QPainter& painter, const QRectF& area, bool band) const {
+  const Theme& theme = themeOf(this);
+  const double bitsPerUnit = m_axis == ParetoAxis::BitsPerWeight ? 1 : m_data.weights > 0 ? 8.0 * 1024 * 1024 / m_data.weights : 0;
+  if (bitsPerUnit == 0) return;
+  const QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
+  const auto at = [&](const ParetoBound& bound, double size) {
+    return QPointF(x->coordToPixel(size), y->coordToPixel(bound.offsetDb + bound.dbPerBit * bitsPerUnit * size));
+  };
+  for (std::size_t i = 0; i < m_data.bounds.size(); ++i) {
+    const ParetoBound& bound = m_data.bounds[i];
+    const QPointF left = at(bound, x->range().lower), right = at(bound, x->range().upper);
+    if (band) {
+      painter.setRenderHint(QPainter::Antialiasing);
+      painter.setPen(Qt::NoPen);
+      painter.setBrush(theme.band);
+      const double top = std::min(area.top(), right.y());
+      if (i == 0) painter.drawPolygon(QPolygonF({left, right, QPointF(right.x(), top), QPointF(left.x(), top)}));
+      continue;
+    }
+    painter.setRenderHint(QPainter::Antialiasing);
+    QPen dashes(theme.text2, 1.3);
+    dashes.setDashPattern({4, 3});
+    painter.setPen(dashes);
+    painter.drawLine(left, right);
+    painter.setFont(fonts::hint());
+    painter.save();
+    // Along the line, above it, centred at two thirds of what is inside the area.
+    const double slope = (right.y() - left.y()) / (right.x() - left.x());
+    const double exit = slope < 0 ? std::min(right.x(), left.x() + (area.top() - left.y()) / slope) : right.x();
+    const double middle = left.x() + (exit - left.x()) * 0.6;
+    painter.translate(middle, left.y() + slope * (middle - left.x()));
+    painter.rotate(std::atan(slope) * 180 / std::numbers::pi);
+    painter.setPen(theme.text2);
+    painter.drawText(QRectF(-300, -22, 600, 18), Qt::AlignHCenter | Qt::AlignBottom, bound.label);
+    painter.restore();
+  }
+}
+
+void ParetoPlot::paintFront(QPainter& painter) const {
+  std::vector<int> front;
+  for (int i = 0; i < static_cast<int>(m_data.points.size()); ++i) {
+    if (!m_data.points[static_cast<std::size_t>(i)].dominated) front.push_back(i);
+  }
+  std::sort(front.begin(), front.end(), [this](int a, int b) {
+    const QPointF p = pointPosition(a), q = pointPosition(b);
+    return p.x() != q.x() ? p.x() < q.x() : p.y() > q.y();
+  });
+  QPolygonF line;
+  for (const int i : front) line << pointPosition(i);
+  painter.setRenderHint(QPainter::Antialiasing);
+  painter.setPen(QPen(themeOf(this).borderStrong, 1.5));
+  painter.setBrush(Qt::NoBrush);
+  painter.drawPolyline(line);
+}
+
+void ParetoPlot::paintMarks(QPainter& painter) const {
+  const Theme& theme = themeOf(this);
+  const auto paint = [&](int i) {
+    const ParetoPoint& p = m_data.points[static_cast<std::size_t>(i)];
+    QColor colour = familyColour(theme, p.family);
+    if (p.dominated && !p.baseline) colour.setAlphaF(static_cast<float>(faded));
+    drawMark(painter, pointPosition(i), markOf(p.family), colour, markSize);
+  };
+  const auto ring = [&](int i, const QPen& pen) {
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setPen(pen);
+    painter.setBrush(Qt::NoBrush);
+    painter.drawEllipse(pointPosition(i), ringRadius, ringRadius);
+  };
+  // Faded ones first, the baseline last: it stands in front.
+  for (const int pass : {0, 1, 2}) {
+    for (int i = 0; i < static_cast<int>(m_data.points.size()); ++i) {
+      const ParetoPoint& p = m_data.points[static_cast<std::size_t>(i)];
+      if (pass != (p.baseline ? 2 : p.dominated ? 0 : 1)) continue;
+      paint(i);
+      if (p.baseline) ring(i, QPen(theme.accent, 2));
+      if (p.selected && !p.baseline) ring(i, QPen(theme.accent, 1));
+    }
+  }
+  if (m_cursor >= 0) ring(m_cursor, QPen(theme.text, 1));
+}
+
+void ParetoPlot::paintLabels(QPainter& painter, const QRectF& area) const {
+  const Theme& theme = themeOf(this);
+  std::vector<int> labelled;
+  const auto wanted = [&](int i) {
+    const ParetoPoint& p = m_data.points[static_cast<std::size_t>(i)];
+    return p.baseline || !p.dominated || p.selected || i == m_cursor;
+  };
+  std::vector<QPointF> marks;
+  for (int i = 0; i < static_cast<int>(m_data.points.size()); ++i) {
+    marks.push_back(pointPosition(i));
+    if (wanted(i)) labelled.push_back(i);
+  }
+  std::stable_sort(labelled.begin(), labelled.end(), [this](int a, int b) {
+    const auto &p = m_data.points[static_cast<std::size_t>(a)], &q = m_data.points[static_cast<std::size_t>(b)];
+    return p.baseline != q.baseline ? p.baseline : pointPosition(a).x() > pointPosition(b).x();
+  });
+  std::vector<LabelWish> wishes;
+  const auto font = [this](int i) { return m_data.points[static_cast<std::size_t>(i)].baseline ? fonts::boldHint() : fonts::hint(); };
+  for (const int i : labelled) {
+    const QFontMetricsF metrics(font(i));
+    wishes.push_back({pointPosition(i), QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height())});
+  }
+  const auto places = placeLabels(wishes, marks, area, ringRadius, labelsApart);
+  for (std::size_t k = 0; k < labelled.size(); ++k) {
+    const ParetoPoint& p = m_data.points[static_cast<std::size_t>(labelled[k])];
+    painter.setFont(font(labelled[k]));
+    drawHaloText(painter, places[k], Qt::AlignLeft | Qt::AlignTop, p.label, p.dominated && !p.baseline ? theme.text2 : theme.text, theme.panel);
+  }
+}
+
+int ParetoPlot::pointAt(QPointF pixel) const {
+  int nearest = -1;
+  double least = hitRadius;
+  for (int i = 0; i < static_cast<int>(m_data.points.size()); ++i) {
+    const double away = QLineF(pointPosition(i), pixel).length();
+    const bool infront = away == least && m_data.points[static_cast<std::size_t>(i)].baseline;
+    if (away < least || infront) least = away, nearest = i;
+  }
+  return nearest;
+}
+
+void ParetoPlot::showPoint(int index) {
+  if (m_cursor != index) emit pointHovered(index);
+  m_cursor = index;
+  update();
+  if (index < 0) return void(emit hoverText({}));
+  const ParetoPoint& p = m_data.points[static_cast<std::size_t>(index)];
+  emit hoverText(tr("%1: %2 bpw, %3").arg(p.text.isEmpty() ? p.label : p.text, formatBpw(p.bitsPerWeight), formatSqnrWithUnit(p.sqnrDb)));
+}
+
+bool ParetoPlot::moveCursor(int dx, int dy) {
+  std::vector<int> order;
+  for (int i = 0; i < static_cast<int>(m_data.points.size()); ++i) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [this](int a, int b) { return pointPosition(a).x() < pointPosition(b).x(); });
+  const auto found = std::find(order.begin(), order.end(), m_cursor);
+  const int at = found == order.end() ? -1 : static_cast<int>(found - order.begin());
+  showPoint(order[static_cast<std::size_t>(std::clamp(at + dx + dy, 0, static_cast<int>(order.size()) - 1))]);
+  return true;
+}
+
+void ParetoPlot::mouseMoveEvent(QMouseEvent* event) { showPoint(isEmpty() ? -1 : pointAt(event->position())); }
+
+void ParetoPlot::leaveEvent(QEvent* event) {
+  showPoint(-1);
+  ChartWidget::leaveEvent(event);
+}
+
+void ParetoPlot::mousePressEvent(QMouseEvent* event) {
+  PlotWidget::mousePressEvent(event);
+  if (isEmpty() || event->button() != Qt::LeftButton) return;
+  if (const int index = pointAt(event->position()); index >= 0) emit pointClicked(index);
+}
+
+void ParetoPlot::keyPressEvent(QKeyEvent* event) {
+  const bool enters = event->key() == Qt::Key_Return || event->key() == Qt::Key_Enter || event->key() == Qt::Key_Space;
+  if (enters && m_cursor >= 0) return void(emit pointClicked(m_cursor));
+  PlotWidget::keyPressEvent(event);
+}
+
+}  // namespace nibble
