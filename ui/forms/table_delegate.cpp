@@ -62,7 +62,8 @@ void TableDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelIn
 void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const {
   const auto answer = index.data(AnswerRole);
   const auto family = index.data(FamilyRole);
-  if (!answer.isValid() && !family.isValid()) {
+  const auto iconName = index.data(IconNameRole).toString();
+  if (!answer.isValid() && !family.isValid() && iconName.isEmpty()) {
     QStyledItemDelegate::paint(painter, option, index);
     return;
   }
@@ -79,7 +80,8 @@ void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option,
   option.widget->style()->drawControl(QStyle::CE_ItemViewItem, &ground, painter, option.widget);
   painter->save();
   const auto shown = static_cast<Family>(family.toInt());
-  drawMark(*painter, QPointF(option.rect.left() + 10, option.rect.center().y() + 0.5), markOf(shown), familyColour(theme, shown));
+  if (!iconName.isEmpty()) drawIcon(*painter, QRect(option.rect.left() + 4, option.rect.center().y() - 7, sizes::icon, sizes::icon), iconName, theme.text2);
+  else drawMark(*painter, QPointF(option.rect.left() + 10, option.rect.center().y() + 0.5), markOf(shown), familyColour(theme, shown));
   painter->setFont(ground.font);
   painter->setPen(ground.palette.color(QPalette::Text));
   const QRect place = option.rect.adjusted(markSpace + 4, 0, -4, 0);

@@ -13,6 +13,7 @@ enum TableRole {
   FixedRole,                        // bool: fixed font
   AnswerRole,                       // int of Answer: drawn as an icon
   HighlightRole,                    // bool: the row or cell stands on accentSoft
+  IconNameRole,                     // QString: an icon of ui/theme/icons.h before the text
   SourceIndexRole,                  // int: index in the owner's own list, whatever the sorting
 };
 

@@ -132,7 +132,7 @@ CodePlace codePlace(const QuantizedTensor& quantized, const Layout& layout, cons
   for (int bit = width - 1; bit >= 0; --bit) place.bits.push_back((code >> bit & 1) != 0);
   place.wordBits = layout.wordBits();
   const auto pieces = layout.locate(index);
-  if (pieces.empty()) return place;
+  if (pieces.size() == 0) return place;
   const auto top = std::max_element(pieces.begin(), pieces.end(), [](const auto& a, const auto& b) { return a.codeShift < b.codeShift; });
   const auto bits = static_cast<std::uint64_t>(place.wordBits);
   place.word = top->bit / bits;
