@@ -76,22 +76,25 @@ float smallestPositive(Stored stored) {
 
 }  // namespace
 
+Status forEachPiece(std::uint64_t count, std::uint64_t grain, std::uint64_t weightsEach, const Context& context,
+                    const std::function<Status(std::uint64_t, std::uint64_t)>& body) {
+  FirstError firstError;
+  const auto run = [&](std::size_t begin, std::size_t end) {
+    if (firstError.skips(begin)) return;
+    if (context.stopRequested()) return firstError.report(begin, Error{ErrorKind::Cancelled, "cancelled"});
+    if (Status status = body(begin, end); !status) return firstError.report(begin, std::move(status).error());
+    context.addDone((end - begin) * weightsEach);
+  };
+  context.addTotal(count * weightsEach);
+  context.backend->parallelFor(count, grain, run);
+  return std::move(firstError).status();
+}
+
 Status forEachStrip(const Tensor& tensor, std::uint64_t unit, const Context& context, const StripBody& body) {
   NIBBLE_EXPECTS(unit > 0);
   const std::uint64_t size = std::max<std::uint64_t>(1, stripWeights / unit) * unit;
-  const std::uint64_t strips = (tensor.size() + size - 1) / size;
-  FirstError firstError;
-  const auto run = [&](std::size_t first, std::size_t) {
-    if (firstError.skips(first)) return;
-    if (context.stopRequested()) return firstError.report(first, Error{ErrorKind::Cancelled, "cancelled"});
-    const std::uint64_t begin = first * size, count = std::min(size, tensor.size() - begin);
-    if (Status status = runStrip(tensor, begin, count, body); !status)
-      return firstError.report(first, std::move(status).error());
-    context.addDone(count);
-  };
-  context.addTotal(tensor.size());
-  context.backend->parallelFor(strips, 1, run);
-  NIBBLE_TRY(std::move(firstError).status());
+  NIBBLE_TRY(forEachPiece(tensor.size(), size, 1, context,
+                          [&](std::uint64_t begin, std::uint64_t end) { return runStrip(tensor, begin, end - begin, body); }));
   return tensor.intact();
 }
 

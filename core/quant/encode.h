@@ -23,9 +23,18 @@ using StripBody = std::function<Status(std::uint64_t begin, std::span<const floa
 // Errors: cancelled, a file that shrank, the body's own: of the first strip that has one.
 Status forEachStrip(const Tensor& tensor, std::uint64_t unit, const Context& context, const StripBody& body);
 
+// Calls body(begin, end) for pieces of `grain` of `count` units of `weightsEach` weights, likewise parallel and stoppable.
+Status forEachPiece(std::uint64_t count, std::uint64_t grain, std::uint64_t weightsEach, const Context& context,
+                    const std::function<Status(std::uint64_t begin, std::uint64_t end)>& body);
+
 // All weights at once, for groupings whose members lie far apart: the tensor's own floats, or a copy where it stores others.
 class AllWeights {
  public:
+  AllWeights() = default;
+  AllWeights(AllWeights&&) = default;
+  AllWeights& operator=(AllWeights&&) = default;
+  AllWeights(const AllWeights&) = delete;
+  AllWeights& operator=(const AllWeights&) = delete;
   static Result<AllWeights> read(const Tensor& tensor, const Context& context);
   [[nodiscard]] std::span<const float> values() const { return m_values; }
 

@@ -18,10 +18,11 @@ inline constexpr std::size_t halfQuadraticBlock = 32;
 inline constexpr std::size_t halfQuadraticLanes = 16;
 inline constexpr std::size_t halfQuadraticChunk = 256;
 
-// Inverse scale and first zero of a group with this range (reference: narrow groups keep S = 1, S is at most 20000).
+// Inverse scale and first zero of a group with this range (reference: narrow groups keep S = 1, S is at most 20000). The
+// reference divides a number by a tensor, which there is the reciprocal times the number: two roundings.
 inline void halfQuadraticStart(float low, float high, float maxCode, float* inverseScale, float* zero) {
   const float width = high - low;
-  float scale = std::fabs(width) <= 1e-4f ? 1.0f : maxCode / width;
+  float scale = std::fabs(width) <= 1e-4f ? 1.0f : 1.0f / width * maxCode;
   if (scale > 2e4f) scale = 2e4f;
   *inverseScale = scale;
   *zero = -low * scale;

@@ -49,6 +49,7 @@ struct ColumnPainter {
       painter.drawText(cell, Qt::AlignCenter, QChar(digits[i].digit));
     }
     painter.setPen(theme.border);
+    painter.setBrush(Qt::NoBrush);
     painter.drawRect(place.adjusted(0, 0, -1, -1));
   }
 };

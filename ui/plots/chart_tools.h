@@ -41,6 +41,9 @@ void setTicks(QCPAxis* axis, const std::vector<Tick>& ticks);
 using AreaPainter = std::function<void(QPainter& painter, const QRectF& area)>;
 void addPainter(QCustomPlot* chart, const QString& layer, bool clipped, AreaPainter paint);
 
+// The texts of both axes. QCustomPlot leaves out a label that would touch the widget's edge; here the end of an axis keeps its number.
+void drawTickLabels(QPainter& painter, const QRectF& area, const QCPAxis* bottom, const QCPAxis* left, const Theme& theme);
+
 // Levels at ascending pixels: lines of 1.2 px; runs closer than 3 px become one band of 22 % with edges.
 void drawLevels(QPainter& painter, std::span<const double> pixels, double top, double bottom, const QColor& colour);
 // Title of an axis: bottom centred under the area, left rotated at the widget's edge.

@@ -27,7 +27,7 @@ ChartWidget::ChartWidget(const QString& objectName, const QString& accessibleNam
     axis->setTickLengthIn(0);
     axis->setTickLengthOut(4);
     axis->setSubTicks(false);
-    axis->setTickLabelPadding(3);
+    axis->setTickLabels(false);
     axis->setUpperEnding(QCPLineEnding::esNone);
     axis->grid()->setSubGridVisible(false);
   }
@@ -78,8 +78,6 @@ void ChartWidget::applyAxisColours() {
   for (QCPAxis* axis : {m_chart->xAxis, m_chart->yAxis}) {
     axis->setBasePen(QPen(theme.axis, 1));
     axis->setTickPen(QPen(theme.axis, 1));
-    axis->setTickLabelColor(theme.text2);
-    axis->setTickLabelFont(fonts::hint());
     axis->grid()->setPen(QPen(theme.grid, 1));
     axis->grid()->setZeroLinePen(Qt::NoPen);
   }
@@ -104,6 +102,7 @@ void ChartWidget::ensureBuilt() const {
   if (isEmpty()) return;
   self->rebuild();
   addPainter(m_chart, QStringLiteral("axes"), false, [self](QPainter& painter, const QRectF& area) {
+    drawTickLabels(painter, area, self->m_chart->xAxis, self->m_chart->yAxis, themeOf(self));
     drawAxisTitles(painter, area, self->m_bottomTitle, self->m_leftTitle, themeOf(self), self->m_chart->viewport().height() - 1);
   });
   addPainter(m_chart, QStringLiteral("overlay"), true, [self](QPainter& painter, const QRectF& area) {

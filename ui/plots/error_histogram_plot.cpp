@@ -107,12 +107,15 @@ void ErrorHistogramPlot::rebuild() {
     painter.setFont(fonts::hint());
     painter.setPen(now.text2);
     painter.drawText(QRectF(left - 60, area.top() - 20, right - left + 120, 18), Qt::AlignCenter, tr("±½ step"));
-    if (m_data.outsideShare < 0) return;
+  });
+  if (m_data.outsideShare < 0) return;
+  addPainter(chart(), QStringLiteral("overlay"), false, [this](QPainter& painter, const QRectF& area) {
+    const Theme& now = themeOf(this);
+    painter.setFont(fonts::hint());
     const double line = QFontMetricsF(painter.font()).height();
     const QRectF text(area.right() - 90, area.top() + 10, 87, line);
-    painter.drawText(text.translated(0, line - 1), Qt::AlignRight, tr("outside"));
-    painter.setPen(now.text);
-    painter.drawText(text, Qt::AlignRight, formatPercent(m_data.outsideShare, 1));
+    drawHaloText(painter, text.translated(0, line - 1), Qt::AlignRight | Qt::AlignTop, tr("outside"), now.text2, now.panel);
+    drawHaloText(painter, text, Qt::AlignRight | Qt::AlignTop, formatPercent(m_data.outsideShare, 1), now.text, now.panel);
   });
 }
 

@@ -12,6 +12,7 @@ namespace nibble {
 struct LabelWish {
   QPointF mark;
   QSizeF size;
+  double gap = 10;  // from the mark's centre to the text
 };
 
 // One rectangle per wish, in order; earlier wishes choose first. `marks`: all marks drawn; lines of text stay `apart` from another.

@@ -117,9 +117,9 @@ void MatrixPainting::colourScale(QPainter& painter, bool ownDecimals) const {
   for (const Tick& tick : ticks) {
     const double y = bar.bottom() - (tick.position - colours.low()) / span * bar.height();
     painter.setPen(QPen(theme.axis, 1));
-    painter.drawLine(QPointF(bar.right(), std::floor(y)), QPointF(bar.right() + 4, std::floor(y)));
+    painter.drawLine(QPointF(bar.right(), std::floor(y)), QPointF(bar.right() + 2, std::floor(y)));
     painter.setPen(theme.text2);
-    painter.drawText(QRectF(bar.right() + 6, y - line / 2, 60, line), Qt::AlignLeft | Qt::AlignVCenter,
+    painter.drawText(QRectF(bar.right() + 7, y - line / 2, 60, line), Qt::AlignLeft | Qt::AlignVCenter,
                      ownDecimals ? tick.text : formatFixed(tick.position, decimals));
   }
 }
@@ -129,6 +129,7 @@ void MatrixPainting::frame(QPainter& painter, const MatrixRegion& group, const s
   QRectF rect = view.rectOf(group);
   if (rect.height() < leastSide) rect.adjust(0, (rect.height() - leastSide) / 2, 0, (leastSide - rect.height()) / 2);
   if (rect.width() < leastSide) rect.adjust((rect.width() - leastSide) / 2, 0, (leastSide - rect.width()) / 2, 0);
+  rect = QRectF(rect.toAlignedRect());
   painter.save();
   painter.setClipRect(view.area.adjusted(-2, -2, 2, 2));
   painter.setRenderHint(QPainter::Antialiasing);

@@ -14,7 +14,7 @@
 namespace nibble {
 namespace {
 
-constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5;
+constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5, keyRoom = 4;
 
 double largestSigma(const std::vector<OverlaySeries>& series) {
   double sigma = 0;
@@ -99,8 +99,9 @@ void OverlayHistogramPlot::rebuild() {
       most = std::max(most, static_cast<double>(count) / (static_cast<double>(std::max<std::uint64_t>(h.total(), 1)) * h.binWidth()) * unit);
     }
   }
-  // One empty decade above the data is the corner the key stands in.
-  const double top = std::pow(10.0, std::ceil(std::log10(std::max(most, 1e-300)) - 1e-9) + 1), floor = top * std::pow(10.0, -decadesShown);
+  // Room above the data for the corner the key stands in.
+  const double next = std::pow(10.0, std::ceil(std::log10(std::max(most, 1e-300)) - 1e-9));
+  const double top = next >= keyRoom * most ? next : next * 10, floor = top * std::pow(10.0, -decadesShown);
   y->setScaleType(m_logarithmic ? QCPAxis::stLogarithmic : QCPAxis::stLinear);
   y->setRange(m_logarithmic ? floor : 0, m_logarithmic ? top : most * 1.15);
   setTicks(y, m_logarithmic ? powerTicks(floor, top, 5, false) : niceTicks(0, most * 1.15, 6, true));

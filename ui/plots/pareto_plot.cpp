@@ -195,6 +195,14 @@ void ParetoPlot::paintLabels(QPainter& painter, const QRectF& area) const {
     marks.push_back(pointPosition(i));
     if (wanted(i)) labelled.push_back(i);
   }
+  // Labels keep off the first bound's line too.
+  if (!m_data.bounds.empty() && m_axis == ParetoAxis::BitsPerWeight) {
+    const QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
+    const ParetoBound& bound = m_data.bounds.front();
+    for (double pixel = area.left(); pixel < area.right(); pixel += 12) {
+      marks.emplace_back(pixel, y->coordToPixel(bound.offsetDb + bound.dbPerBit * x->pixelToCoord(pixel)) - 4);
+    }
+  }
   std::stable_sort(labelled.begin(), labelled.end(), [this](int a, int b) {
     const auto &p = m_data.points[static_cast<std::size_t>(a)], &q = m_data.points[static_cast<std::size_t>(b)];
     return p.baseline != q.baseline ? p.baseline : pointPosition(a).x() > pointPosition(b).x();
@@ -203,9 +211,10 @@ void ParetoPlot::paintLabels(QPainter& painter, const QRectF& area) const {
   const auto font = [this](int i) { return m_data.points[static_cast<std::size_t>(i)].baseline ? fonts::boldHint() : fonts::hint(); };
   for (const int i : labelled) {
     const QFontMetricsF metrics(font(i));
-    wishes.push_back({pointPosition(i), QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height())});
+    wishes.push_back({pointPosition(i), QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height()),
+                      m_data.points[static_cast<std::size_t>(i)].baseline ? ringRadius + 4 : markSize / 2 + 5});
   }
-  const auto places = placeLabels(wishes, marks, area, ringRadius, labelsApart);
+  const auto places = placeLabels(wishes, marks, area, markSize / 2 + 1, labelsApart);
   for (std::size_t k = 0; k < labelled.size(); ++k) {
     const ParetoPoint& p = m_data.points[static_cast<std::size_t>(labelled[k])];
     painter.setFont(font(labelled[k]));

@@ -105,7 +105,7 @@ void RowRangesPlot::rebuild() {
   const std::uint64_t count = m_end - m_begin;
   const auto pixels = std::min<std::uint64_t>(count, static_cast<std::uint64_t>(std::max(height() - 44, 8)));
   for (std::uint64_t i = 0; i < pixels; ++i) {
-    const std::uint64_t first = m_begin + firstCell(i, count, pixels), last = m_begin + firstCell(i + 1, count, pixels);
+    const std::uint64_t first = m_begin + firstCell(i, count, pixels), last = m_begin + endCell(i, count, pixels);
     const RowRange row = merged(m_rows, first, last);
     const double key = (static_cast<double>(first) + static_cast<double>(last)) / 2;
     low->addData(key, row.low), high->addData(key, row.high);
