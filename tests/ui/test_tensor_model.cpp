@@ -11,7 +11,7 @@ using namespace nibble;
 namespace {
 
 TensorItem item(const std::string& name, std::vector<std::uint64_t> shape = {4, 4}, std::uint64_t bytes = 64, const char* type = "F32") {
-  return {name, type, std::move(shape), bytes, Finding::None, {}, true};
+  return {name, type, std::move(shape), bytes, TreeMark::None, {}, true};
 }
 
 std::shared_ptr<const TensorTree> bert() {

@@ -37,11 +37,11 @@ void TensorDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option
   painter->setPen(cell.palette.color(QPalette::Text));
   painter->drawText(option.rect.adjusted(0, 0, -findingSpace, 0), Qt::AlignVCenter | Qt::AlignRight, text);
   painter->restore();
-  const auto finding = static_cast<Finding>(index.data(TensorTreeModel::FindingRole).toInt());
-  if (finding == Finding::None) return;
+  const auto finding = static_cast<TreeMark>(index.data(TensorTreeModel::MarkRole).toInt());
+  if (finding == TreeMark::None) return;
   const auto& theme = themeOf(option.palette);
   const QRect place(option.rect.right() - sizes::icon - 1, option.rect.center().y() - 6, 14, 14);
-  drawIcon(*painter, place, finding == Finding::Warning ? "warning" : "note", finding == Finding::Warning ? theme.warn : theme.text2);
+  drawIcon(*painter, place, finding == TreeMark::Warning ? "warning" : "note", finding == TreeMark::Warning ? theme.warn : theme.text2);
 }
 
 QSize TensorDelegate::sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const {

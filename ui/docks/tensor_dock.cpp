@@ -51,14 +51,14 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   m_counts = new QLabel;
   m_counts->setObjectName("tensorCounts");
   m_counts->setProperty("look", "hint");
-  m_findings = new QLabel;
-  m_findings->setObjectName("tensorFindings");
-  m_findings->setProperty("look", "hint");
-  m_findings->setTextFormat(Qt::RichText);
+  m_marks = new QLabel;
+  m_marks->setObjectName("tensorFindings");
+  m_marks->setProperty("look", "hint");
+  m_marks->setTextFormat(Qt::RichText);
   auto* footerLine = new QHBoxLayout(footer);
   footerLine->setContentsMargins(sizes::inside, 6, sizes::inside, 6);
   footerLine->addWidget(m_counts, 1);
-  footerLine->addWidget(m_findings);
+  footerLine->addWidget(m_marks);
 
   auto* body = new QFrame;
   body->setProperty("look", "dockBody");
@@ -132,13 +132,13 @@ void TensorDock::showFile() {
   int warnings = 0, notes = 0;
   if (file)
     for (const auto& item : file->tree->items()) {
-      warnings += item.finding == Finding::Warning;
-      notes += item.finding == Finding::Note;
+      warnings += item.mark == TreeMark::Warning;
+      notes += item.mark == TreeMark::Note;
     }
   QStringList parts;
   if (warnings > 0) parts << QString("<span style='color:%1'>%2</span>").arg(themeOf(this).warn.name(), tr("%n warning(s)", nullptr, warnings));
   if (notes > 0) parts << tr("%n note(s)", nullptr, notes);
-  m_findings->setText(parts.join("&nbsp;&nbsp; "));
+  m_marks->setText(parts.join("&nbsp;&nbsp; "));
   m_counts->setText(file ? tr("%n tensor(s), %1", nullptr, count).arg(formatSize(file->sizeBytes)) : QString());
   expandSome();
   showSelection();

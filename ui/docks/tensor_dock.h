@@ -40,7 +40,7 @@ class TensorDock : public QDockWidget {
   QLabel* m_problem;
   QTreeView* m_tree;
   QLabel* m_counts;
-  QLabel* m_findings;
+  QLabel* m_marks;
   TensorTreeModel* m_model;
   bool m_following = false;  // the tree follows the session: its signals are not a wish
 };

@@ -11,15 +11,15 @@
 namespace nibble {
 
 // What a finding says about a tensor, worst last.
-enum class Finding : std::uint8_t { None, Note, Warning };
+enum class TreeMark : std::uint8_t { None, Note, Warning };
 
 struct TensorItem {
   std::string name;
   std::string type;       // "BF16", or what a packed layer is: "hqq 4 bit"
   std::vector<std::uint64_t> shape;
   std::uint64_t sizeBytes = 0;
-  Finding finding = Finding::None;
-  std::string findingText; // why it is marked
+  TreeMark mark = TreeMark::None;
+  std::string markText;    // why it is marked
   bool worthQuantizing = false;
 };
 

@@ -169,7 +169,7 @@ QVariant TensorTreeModel::toolTip(const TensorNode& node) const {
   const auto& item = m_tree->items()[node.item];
   QString tip = tr("%1\n%2, %3, %4").arg(QString::fromStdString(item.name), QString::fromStdString(item.type),
                                          formatShape(item.shape), formatSize(item.sizeBytes));
-  if (!item.findingText.empty()) tip += "\n" + QString::fromStdString(item.findingText);
+  if (!item.markText.empty()) tip += "\n" + QString::fromStdString(item.markText);
   return tip;
 }
 
@@ -184,8 +184,8 @@ QVariant TensorTreeModel::data(const QModelIndex& index, int role) const {
     case Qt::AccessibleTextRole:
       return index.column() == Name ? toolTip(node) : text(node, index.column());
     case TensorRole: return tensorAt(index);
-    case FindingRole:
-      return node.item < 0 ? 0 : static_cast<int>(m_tree->items()[node.item].finding);
+    case MarkRole:
+      return node.item < 0 ? 0 : static_cast<int>(m_tree->items()[node.item].mark);
     default: return {};
   }
 }

@@ -13,7 +13,7 @@ class TensorTreeModel : public QAbstractItemModel {
   Q_OBJECT
  public:
   enum Column { Name, Type, ShapeColumn, Size, ColumnCount };
-  enum Role { TensorRole = Qt::UserRole, FindingRole, SortRole };
+  enum Role { TensorRole = Qt::UserRole, MarkRole, SortRole };
   explicit TensorTreeModel(QObject* parent = nullptr);
 
   void setTree(std::shared_ptr<const TensorTree> tree);

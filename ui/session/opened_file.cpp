@@ -9,11 +9,11 @@ namespace {
 // What the header alone says about a tensor.
 void mark(TensorItem& item, const WeightItem& weight, DType usual) {
   if (elementCount(weight.shape) == 0) {
-    item.finding = Finding::Warning;
-    item.findingText = "the tensor is empty";
+    item.mark = TreeMark::Warning;
+    item.markText = "the tensor is empty";
   } else if (item.worthQuantizing && !weight.packed && weight.type != usual) {
-    item.finding = Finding::Note;
-    item.findingText = "stored as " + std::string(info(weight.type).name) + ", most matrices here are " + std::string(info(usual).name);
+    item.mark = TreeMark::Note;
+    item.markText = "stored as " + std::string(info(weight.type).name) + ", most matrices here are " + std::string(info(usual).name);
   }
 }
 
