@@ -21,13 +21,16 @@ std::vector<float> noise(std::size_t count, unsigned seed) {
 }
 
 // The definition, cell by cell.
-float expected(const std::vector<float>& m, std::uint64_t columns, const MatrixRegion& r, int w, int h, int x, int y, Pooling mode) {
+float expected(const std::vector<float>& m, std::uint64_t columns, const MatrixRegion& r, int w, int h, int x, int y,
+               Pooling mode) {
   double sum = 0, count = 0;
   float best = 0;
   for (std::uint64_t row = r.rowBegin; row < r.rowEnd; ++row) {
     for (std::uint64_t column = r.columnBegin; column < r.columnEnd; ++column) {
-      const double top = double(row - r.rowBegin) * h / double(r.rows()), left = double(column - r.columnBegin) * w / double(r.columns());
-      const double bottom = double(row + 1 - r.rowBegin) * h / double(r.rows()), right = double(column + 1 - r.columnBegin) * w / double(r.columns());
+      const double top = double(row - r.rowBegin) * h / double(r.rows()),
+                   left = double(column - r.columnBegin) * w / double(r.columns());
+      const double bottom = double(row + 1 - r.rowBegin) * h / double(r.rows()),
+                   right = double(column + 1 - r.columnBegin) * w / double(r.columns());
       if (bottom <= y + 1e-12 || top >= y + 1 - 1e-12 || right <= x + 1e-12 || left >= x + 1 - 1e-12) continue;
       const float v = m[row * columns + column];
       if (std::abs(v) > std::abs(best)) best = v;
@@ -68,7 +71,8 @@ class TestPooling : public QObject {
       for (int x = 0; x < p.width; ++x) {
         const float want = expected(matrix, columns, region, p.width, p.height, x, y, mode);
         const float got = p.values[static_cast<std::size_t>(y * p.width + x)];
-        QVERIFY2(mean ? std::abs(got - want) < 1e-6 : got == want, qPrintable(QString("%1,%2: %3 not %4").arg(x).arg(y).arg(got).arg(want)));
+        QVERIFY2(mean ? std::abs(got - want) < 1e-6 : got == want,
+                 qPrintable(QString("%1,%2: %3 not %4").arg(x).arg(y).arg(got).arg(want)));
       }
     }
     const MatrixRows source = [&](std::uint64_t row, std::uint64_t first, std::span<float> out) {

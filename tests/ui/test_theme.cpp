@@ -61,7 +61,8 @@ class TestTheme : public QObject {
       const Theme& t = themeFor(dark);
       for (int a = 0; a < 8; ++a) {
         const QColor colour = familyColour(t, static_cast<Family>(a));
-        QVERIFY2(contrast(colour, t.panel) >= 2.95, qPrintable(QString("%1 %2").arg(colour.name()).arg(contrast(colour, t.panel))));
+        QVERIFY2(contrast(colour, t.panel) >= 2.95,
+                 qPrintable(QString("%1 %2").arg(colour.name()).arg(contrast(colour, t.panel))));
         for (int b = 0; b < a; ++b) {
           QVERIFY(markOf(static_cast<Family>(a)) != markOf(static_cast<Family>(b)));
           for (const Matrix& vision : visions) {
@@ -129,9 +130,12 @@ class TestTheme : public QObject {
   }
 
   void everyIconDraws() {
-    const QStringList needed = QString("explore compare model train export open-file open-folder sample search filter undo redo add vary "
-                                       "copy save image play pause step step-back reset cancel pass fail not-asked warning note pin tie "
-                                       "free waiting").split(' ');
+    const QStringList needed =
+        QString(
+            "explore compare model train export open-file open-folder sample search filter undo redo add vary "
+            "copy save image play pause step step-back reset cancel pass fail not-asked warning note pin tie "
+            "free waiting")
+            .split(' ');
     QPalette before = QGuiApplication::palette();
     for (const QString& name : needed) {
       QVERIFY2(iconNames().contains(name), qPrintable(name));
@@ -143,7 +147,8 @@ class TestTheme : public QObject {
         for (int y = 0; y < image.height(); ++y) {
           for (int x = 0; x < image.width(); ++x) {
             ink += image.pixelColor(x, y).alphaF();
-            rightColour |= image.pixelColor(x, y).alpha() > 200 && colourDistance(image.pixelColor(x, y), themeFor(dark).text) < 0.05;
+            rightColour |=
+                image.pixelColor(x, y).alpha() > 200 && colourDistance(image.pixelColor(x, y), themeFor(dark).text) < 0.05;
           }
         }
         QVERIFY2(ink > 5, qPrintable(name));

@@ -3,11 +3,11 @@
 
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QPainter>
 #include <QPainterPath>
 #include <QPointer>
 #include <QSharedPointer>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -57,7 +57,8 @@ void drawTickLabels(QPainter& painter, const QRectF& area, const QCPAxis* bottom
     const QMap<double, QString>& ticks = ticker->ticks();
     const double slack = axis->range().size() * 1e-9;
     for (auto tick = ticks.begin(); tick != ticks.end(); ++tick) {
-      if (tick.key() >= axis->range().lower - slack && tick.key() <= axis->range().upper + slack) draw(axis->coordToPixel(tick.key()), tick.value());
+      if (tick.key() >= axis->range().lower - slack && tick.key() <= axis->range().upper + slack)
+        draw(axis->coordToPixel(tick.key()), tick.value());
     }
   };
   each(bottom, [&](double x, const QString& text) {
@@ -106,7 +107,8 @@ void drawAxisTitles(QPainter& painter, const QRectF& area, const QString& bottom
   }
 }
 
-void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink, const QColor& ground) {
+void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink,
+                  const QColor& ground) {
   const QFontMetricsF metrics(painter.font());
   const QRectF place = metrics.boundingRect(rect, flags, text);
   const QPointF baseline(place.left(), place.top() + metrics.ascent());

@@ -4,10 +4,10 @@
 #include "ui/plots/chart_tools.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QPainter>
 #include <cmath>
 #include <limits>
-#include <qcustomplot.h>
 
 namespace nibble {
 
@@ -103,7 +103,8 @@ void ChartWidget::ensureBuilt() const {
   self->rebuild();
   addPainter(m_chart, QStringLiteral("axes"), false, [self](QPainter& painter, const QRectF& area) {
     drawTickLabels(painter, area, self->m_chart->xAxis, self->m_chart->yAxis, themeOf(self));
-    drawAxisTitles(painter, area, self->m_bottomTitle, self->m_leftTitle, themeOf(self), self->m_chart->viewport().height() - 1);
+    drawAxisTitles(painter, area, self->m_bottomTitle, self->m_leftTitle, themeOf(self),
+                   self->m_chart->viewport().height() - 1);
   });
   addPainter(m_chart, QStringLiteral("overlay"), true, [self](QPainter& painter, const QRectF& area) {
     if (std::isnan(self->m_hair)) return;
@@ -122,7 +123,9 @@ void ChartWidget::renderTo(QPaintDevice* device, QSize size) {
   m_chart->toPainter(&painter, size.width(), size.height());
 }
 
-void ChartWidget::recolour() { invalidate(); }
+void ChartWidget::recolour() {
+  invalidate();
+}
 
 void ChartWidget::invalidate() {
   m_dirty = true;
@@ -134,7 +137,9 @@ void ChartWidget::resizeEvent(QResizeEvent* event) {
   invalidate();
 }
 
-void ChartWidget::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void ChartWidget::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void ChartWidget::leaveEvent(QEvent* event) {
   m_hair = noHair;

@@ -11,8 +11,8 @@
 namespace nibble {
 namespace {
 
-// Magnitudes of floats order like their bits without the sign, NaN above infinity. Comparing those bits as signed integers keeps the
-// largest weight, makes NaN win, and is a branch-free loop for any compiler and any vector unit.
+// Magnitudes of floats order like their bits without the sign, NaN above infinity. Comparing those bits as signed integers
+// keeps the largest weight, makes NaN win, and is a branch-free loop for any compiler and any vector unit.
 std::int32_t larger(std::int32_t best, float value) {
   constexpr std::int32_t magnitude = 0x7FFFFFFF;
   const auto bits = std::bit_cast<std::int32_t>(value);
@@ -29,13 +29,14 @@ Columns columnsOf(std::uint64_t cells, int pixels) {
   Columns columns{{}, cells};
   const auto all = static_cast<std::uint64_t>(pixels);
   for (std::uint64_t i = 0; i < all; ++i) {
-    columns.cells.emplace_back(static_cast<std::uint32_t>(firstCell(i, cells, all)), static_cast<std::uint32_t>(endCell(i, cells, all)));
+    columns.cells.emplace_back(static_cast<std::uint32_t>(firstCell(i, cells, all)),
+                               static_cast<std::uint32_t>(endCell(i, cells, all)));
   }
   return columns;
 }
 
-// With the sign rotated into the lowest bit a weight's bits order by magnitude as they are: across, where values come one by one,
-// that is a plain maximum. Leaves `line` in that form.
+// With the sign rotated into the lowest bit a weight's bits order by magnitude as they are: across, where values come one by
+// one, that is a plain maximum. Leaves `line` in that form.
 void foldMaxima(std::span<float> line, const Columns& columns, std::span<float> out) {
   for (float& value : line) value = std::bit_cast<float>(std::rotl(std::bit_cast<std::uint32_t>(value), 1));
   for (std::size_t x = 0; x < out.size(); ++x) {
@@ -61,13 +62,14 @@ void keepLarger(float* best, const float* row, std::size_t width) {
 // Four rows at once: the running maxima are loaded and stored a quarter as often.
 void keepLargest(float* best, const float* a, const float* b, const float* c, const float* d, std::size_t width) {
   for (std::size_t i = 0; i < width; ++i) {
-    const std::int32_t upper = larger(std::bit_cast<std::int32_t>(a[i]), b[i]), lower = larger(std::bit_cast<std::int32_t>(c[i]), d[i]);
+    const std::int32_t upper = larger(std::bit_cast<std::int32_t>(a[i]), b[i]),
+                       lower = larger(std::bit_cast<std::int32_t>(c[i]), d[i]);
     best[i] = std::bit_cast<float>(larger(larger(upper, std::bit_cast<float>(lower)), best[i]));
   }
 }
 
-// One pixel row from `rows` rows: down the columns first, which runs along memory, then across. rowsStay: the pointers of several
-// rows are good at the same time.
+// One pixel row from `rows` rows: down the columns first, which runs along memory, then across. rowsStay: the pointers of
+// several rows are good at the same time.
 template <bool rowsStay, class RowAt>
 void poolLine(RowAt rowAt, std::uint64_t rows, const Columns& columns, Pooling mode, std::span<float> out,
               std::vector<float>& maxima, std::vector<double>& sums) {
@@ -75,7 +77,8 @@ void poolLine(RowAt rowAt, std::uint64_t rows, const Columns& columns, Pooling m
   if (mode == Pooling::MaxMagnitude) {
     std::fill(maxima.begin(), maxima.end(), 0.0F);
     std::uint64_t r = 0;
-    for (; rowsStay && r + 4 <= rows; r += 4) keepLargest(maxima.data(), rowAt(r), rowAt(r + 1), rowAt(r + 2), rowAt(r + 3), width);
+    for (; rowsStay && r + 4 <= rows; r += 4)
+      keepLargest(maxima.data(), rowAt(r), rowAt(r + 1), rowAt(r + 2), rowAt(r + 3), width);
     for (; r < rows; ++r) keepLarger(maxima.data(), rowAt(r), width);
     return foldMaxima(maxima, columns, out);
   }
@@ -132,7 +135,8 @@ PooledMatrix pool(const MatrixRows& source, const MatrixRegion& region, int widt
   std::vector<double> sums(region.columns());
   std::vector<float> buffer(region.columns());
   eachLine(pooled, [&](std::uint64_t firstRow, std::uint64_t rows, std::span<float> out) {
-    const std::uint64_t taken = rowsPerPixel > 0 ? std::min<std::uint64_t>(rows, static_cast<std::uint64_t>(rowsPerPixel)) : rows;
+    const std::uint64_t taken =
+        rowsPerPixel > 0 ? std::min<std::uint64_t>(rows, static_cast<std::uint64_t>(rowsPerPixel)) : rows;
     const auto rowAt = [&](std::uint64_t r) -> const float* {
       source(firstRow + firstCell(r, rows, taken), region.columnBegin, buffer);
       return buffer.data();
