@@ -105,7 +105,7 @@ Result<std::vector<float>> blockScales(const Container& file, const std::string&
     for (std::uint64_t i = 0; i < blocks; ++i) scales[i] = absmax->floatAt(i);
     return scales;
   }
-  const std::vector<float> map = signedDynamicMap();
+  static const std::vector<float> map = signedDynamicMap();
   NIBBLE_TRY(expectTable(file, name + ".nested_quant_map", map));
   const auto outer = file.read(name + ".nested_absmax");
   if (!outer) return fail(outer.error());

@@ -119,6 +119,10 @@ Status checkBounds(const Layer& layer) {
   const std::uint64_t count = layer.levels->numbers.shape.empty() ? 0 : layer.levels->numbers.shape.back();
   for (std::uint64_t i = 0; i < layer.codes.count(); ++i)
     if (layer.codes.unsignedAt(i) >= count) return fail("a code has no level");
+  if (layer.levels->numbers.shape.size() == 1) return {};
+  for (std::uint64_t row = 0; row < layer.rows; ++row)
+    for (std::uint64_t column = 0; column < layer.columns; ++column)
+      if (layer.levels->groupOf(row, column, layer.columns) >= layer.levels->numbers.shape[0]) return fail("a group has no levels");
   return {};
 }
 
@@ -181,6 +185,7 @@ Result<std::vector<float>> decodeNpz(const std::filesystem::path& file, const st
   auto container = Container::open(file);
   if (!container) return fail(container.error());
   const std::string prefix = container->has(tensorName + "/codes") ? tensorName + "/" : "";
+  if (const auto choice = container->read(prefix + "choice"); !choice || choice->type != "U8") return fail(prefix + "choice: cannot be read");
   const auto layer = loadLayer(*container, prefix);
   if (!layer) return fail(layer.error());
   if (const auto bounds = checkBounds(*layer); !bounds) return fail(bounds.error().within(prefix));
