@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A single flipped bit anywhere in the data of a packed file makes the round-trip proof fail, in every format. All bits of small
-// tensors are tried. The independent decoder alone, without the comparison of bytes, notices all but the few that are named.
+// A single flipped bit anywhere in the data of a packed file makes the round-trip proof fail, in every format. All bits of
+// small tensors are tried. The independent decoder alone, without the comparison of bytes, notices all but the few that are
+// named.
 #include "core/export/export.h"
 #include "core/export/proof.h"
 #include "core/io/atomic_file.h"
