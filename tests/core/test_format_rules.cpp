@@ -75,7 +75,9 @@ const std::vector<Refusal>& refusals() {
 std::shared_ptr<const QuantizedTensor> positiveOnly() {
   std::vector<float> values = wave(64 * 64);
   for (float& value : values) value = std::fabs(value) + 0.01f;
-  return run(Tensor::fromFloats("m.weight", {64, 64}, values), *Choice::parse("uniform:bits=4,granularity=group,group=32,symmetric=false"), {})->quantized;
+  return run(Tensor::fromFloats("m.weight", {64, 64}, values),
+             *Choice::parse("uniform:bits=4,granularity=group,group=32,symmetric=false"), {})
+      ->quantized;
 }
 
 }  // namespace
@@ -86,7 +88,8 @@ class TestFormatRules : public QObject {
   void refusal_data() {
     QTest::addColumn<int>("index");
     for (std::size_t i = 0; i < refusals().size(); ++i)
-      QTest::addRow("%s %s %s", refusals()[i].format, refusals()[i].choice, toText(refusals()[i].shape).c_str()) << static_cast<int>(i);
+      QTest::addRow("%s %s %s", refusals()[i].format, refusals()[i].choice, toText(refusals()[i].shape).c_str())
+          << static_cast<int>(i);
   }
 
   void refusal() {
@@ -99,7 +102,8 @@ class TestFormatRules : public QObject {
     QCOMPARE(arrays.has_value(), !reason.has_value());
     QCOMPARE(format->layout(*tensor) != nullptr, !reason.has_value());
     if (row.says == nullptr) QVERIFY2(!reason, reason ? reason->c_str() : "");
-    if (row.says != nullptr) QVERIFY2(reason && reason->find(row.says) != std::string::npos, reason ? reason->c_str() : "not refused");
+    if (row.says != nullptr)
+      QVERIFY2(reason && reason->find(row.says) != std::string::npos, reason ? reason->c_str() : "not refused");
     // The first rule of the format says the same.
     const std::vector<ExportLayer> layers = {{"m.weight", tensor.get(), std::nullopt}};
     const auto rules = format->preflight({}, layers);
@@ -119,15 +123,42 @@ class TestFormatRules : public QObject {
     QTest::addColumn<QString>("runtime");
     QTest::addColumn<QString>("choice");
     QTest::addColumn<QString>("broken");  // rule that fails; empty: none
-    QTest::newRow("vLLM wants 4 bits") << "hqq" << "vllm" << "hqq:bits=8" << "Exactly 4 bits, group 64";
-    QTest::newRow("vLLM wants axis 1") << "hqq" << "vllm" << "hqq:axis=0" << "Groups run along rows (axis 1)";
-    QTest::newRow("vLLM has 4 bits group 64") << "hqq" << "vllm" << "hqq" << "";
-    QTest::newRow("hqq wants multiples of 8") << "hqq" << "hqq" << "hqq:bits=8,group=4" << "Group is a multiple of 8";
-    QTest::newRow("hqq takes axis 0") << "hqq" << "hqq" << "hqq:axis=0" << "";
-    QTest::newRow("vLLM wants kernel groups") << "gptq" << "vllm" << "uniform:bits=4,granularity=group,group=16" << "Group is -1, 32, 64 or 128";
-    QTest::newRow("exllamav2 wants 4 bits") << "gptq" << "exllamav2" << "uniform:bits=8,granularity=group,group=32" << "Exactly 4 bits";
-    QTest::newRow("transformers takes 8 bits") << "gptq" << "transformers" << "uniform:bits=8,granularity=group,group=32" << "";
-    QTest::newRow("bitsandbytes takes nf4") << "bnb" << "bitsandbytes" << "nf4" << "";
+    QTest::newRow("vLLM wants 4 bits") << "hqq"
+                                       << "vllm"
+                                       << "hqq:bits=8"
+                                       << "Exactly 4 bits, group 64";
+    QTest::newRow("vLLM wants axis 1") << "hqq"
+                                       << "vllm"
+                                       << "hqq:axis=0"
+                                       << "Groups run along rows (axis 1)";
+    QTest::newRow("vLLM has 4 bits group 64") << "hqq"
+                                              << "vllm"
+                                              << "hqq"
+                                              << "";
+    QTest::newRow("hqq wants multiples of 8") << "hqq"
+                                              << "hqq"
+                                              << "hqq:bits=8,group=4"
+                                              << "Group is a multiple of 8";
+    QTest::newRow("hqq takes axis 0") << "hqq"
+                                      << "hqq"
+                                      << "hqq:axis=0"
+                                      << "";
+    QTest::newRow("vLLM wants kernel groups") << "gptq"
+                                              << "vllm"
+                                              << "uniform:bits=4,granularity=group,group=16"
+                                              << "Group is -1, 32, 64 or 128";
+    QTest::newRow("exllamav2 wants 4 bits") << "gptq"
+                                            << "exllamav2"
+                                            << "uniform:bits=8,granularity=group,group=32"
+                                            << "Exactly 4 bits";
+    QTest::newRow("transformers takes 8 bits") << "gptq"
+                                               << "transformers"
+                                               << "uniform:bits=8,granularity=group,group=32"
+                                               << "";
+    QTest::newRow("bitsandbytes takes nf4") << "bnb"
+                                            << "bitsandbytes"
+                                            << "nf4"
+                                            << "";
   }
 
   void runtimesAskForMore() {
