@@ -45,7 +45,7 @@ TableWindow::TableWindow(const QString& title, DataTable table, QWidget* parent)
   view->setModel(new DataTableModel(std::move(table), view));
   view->setAlternatingRowColors(true);
   view->setShowGrid(false);
-  view->verticalHeader()->setDefaultSectionSize(metrics::tableRow);
+  view->verticalHeader()->setDefaultSectionSize(sizes::tableRow);
   auto* layout = new QVBoxLayout(this);
   layout->addWidget(view);
 }

@@ -21,7 +21,7 @@ class AccentFrame : public QFocusFrame {
     QPainter painter(this);
     painter.setRenderHint(QPainter::Antialiasing);
     painter.setPen(QPen(themeOf(this).accent, 2));
-    painter.drawRoundedRect(QRectF(rect()).adjusted(1, 1, -1, -1), metrics::radius, metrics::radius);
+    painter.drawRoundedRect(QRectF(rect()).adjusted(1, 1, -1, -1), sizes::radius, sizes::radius);
   }
 };
 

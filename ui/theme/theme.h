@@ -63,7 +63,7 @@ double contrast(const QColor& one, const QColor& other);
 double colourDistance(const QColor& one, const QColor& other);
 
 // Pixels. Grid 4; panels stand 8 apart.
-namespace metrics {
+namespace sizes {
 inline constexpr int grid = 4, gap = 8, inside = 10, radius = 4;
 inline constexpr int panelHeader = 30, menuBar = 30, pageTabs = 34, statusBar = 26;
 inline constexpr int control = 26, headerControl = 22, tableRow = 24, treeRow = 22, tableHeader = 26;
@@ -71,7 +71,7 @@ inline constexpr int icon = 16;
 inline constexpr int tensorDock = 312, tensorDockLeast = 240, tensorDockMost = 480;
 inline constexpr int schemeDock = 292, schemeDockLeast = 264, schemeDockMost = 400;
 inline constexpr int windowLeastWidth = 1024, windowLeastHeight = 640;
-}  // namespace metrics
+}  // namespace sizes
 
 // Fonts: all relative to the body font (the application's).
 namespace fonts {
