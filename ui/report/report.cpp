@@ -67,7 +67,7 @@ Result<std::vector<Choice>> wantedChoices(const QStringList& texts) {
   for (const char* text : {"hqq:bits=8,group=64", "hqq:bits=4,group=64", "hqq:bits=3,group=64", "hqq:bits=2,group=64"})
     if (auto choice = Choice::parse(text)) choices.push_back(*choice);
   for (const Scheme* scheme : allSchemes())
-    if (scheme->info().id != "hqq") choices.emplace_back(*scheme);
+    if (scheme->info().id != "hqq" && scheme->info().id != "float") choices.emplace_back(*scheme);
   return choices;
 }
 
