@@ -54,7 +54,7 @@ double roundedTo(double value, int fractionBits, int smallestExponent, double ov
 }
 
 std::string numpyType(const std::string& descriptor) {
-  static const std::map<std::string, std::string> types = {{"|u1", "U8"}, {"<u2", "U16"}, {"<i4", "I32"}, {"<i8", "I64"},
+  static const std::map<std::string, std::string> types = {{"|u1", "U8"},  {"<u2", "U16"}, {"<i4", "I32"}, {"<i8", "I64"},
                                                            {"<f2", "F16"}, {"<f4", "F32"}, {"<f8", "F64"}, {"<u4", "U32"}};
   const auto found = types.find(descriptor);
   return found == types.end() ? std::string() : found->second;
@@ -120,7 +120,9 @@ float Array::floatAt(std::uint64_t i) const {
   return value;
 }
 
-std::string Array::text() const { return std::string(bytes.begin(), bytes.end()); }
+std::string Array::text() const {
+  return std::string(bytes.begin(), bytes.end());
+}
 
 bool Array::is(const std::string& wantedType, const std::vector<std::uint64_t>& wantedShape) const {
   return type == wantedType && shape == wantedShape;
@@ -136,7 +138,8 @@ Status Container::openSafetensors() {
   if (length > total - 8) return fail("the header is longer than the file");
   std::string header(length, '\0');
   if (!file.read(header.data(), static_cast<std::streamsize>(length))) return fail("the header cannot be read");
-  for (const auto& [name, entry] : nlohmann::json::parse(header).items()) {
+  const nlohmann::json parsed = nlohmann::json::parse(header);
+  for (const auto& [name, entry] : parsed.items()) {
     if (name == "__metadata__") continue;
     Place place{entry.at("dtype"), entry.at("shape"), entry.at("data_offsets").at(0), entry.at("data_offsets").at(1)};
     if (place.size < place.begin || place.size > total - 8 - length) return fail(name + ": data outside the file");

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <mutex>
 #include <random>
 #include <system_error>
 
@@ -25,14 +24,11 @@ std::string reason(int number) {
 // A write past the process's file size limit raises SIGXFSZ, which by default ends the program with the temporary file left
 // behind; ignored, the write fails with EFBIG as any other failure does.
 void ignoreSizeSignal() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    struct sigaction current {};
-    if (::sigaction(SIGXFSZ, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 || current.sa_handler != SIG_DFL)
-      return;
-    current.sa_handler = SIG_IGN;
-    ::sigaction(SIGXFSZ, &current, nullptr);
-  });
+  struct sigaction current {};
+  if (::sigaction(SIGXFSZ, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 || current.sa_handler != SIG_DFL)
+    return;
+  current.sa_handler = SIG_IGN;
+  ::sigaction(SIGXFSZ, &current, nullptr);
 }
 
 // Hidden, and short enough for the longest destination name a folder can hold.
@@ -95,8 +91,10 @@ Result<AtomicFile> AtomicFile::create(const fs::path& destination) {
   std::error_code error;
   fs::path target = destination;
   // A link is written through, not replaced.
-  if (fs::is_symlink(target, error)) target = fs::weakly_canonical(target, error);
-  if (error) return fail(destination.string() + ": cannot follow the link: " + error.message());
+  if (fs::is_symlink(target, error)) {
+    target = fs::weakly_canonical(target, error);
+    if (error) return fail(destination.string() + ": cannot follow the link: " + error.message());
+  }
   if (fs::is_directory(target, error)) return fail(destination.string() + ": is a directory");
   if (target.filename().empty()) return fail(destination.string() + ": is not the name of a file");
   struct stat old {};

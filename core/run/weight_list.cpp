@@ -33,11 +33,22 @@ bool canBeQuantized(const WeightItem& item) {
   return item.packed || (info(item.type).floating && item.shape.size() >= 2 && elementCount(item.shape) > 0);
 }
 
+// The format tells payload from description by the arrays' names and sizes; no value is touched.
+std::uint64_t payloadOf(const Checkpoint& checkpoint, const DetectedLayer& detected) {
+  std::vector<RawTensor> arrays;
+  for (const std::size_t part : detected.layer.parts) {
+    const auto tensor = checkpoint.read(part);
+    if (!tensor) continue;
+    arrays.push_back({tensor->name(), tensor->type(), tensor->shape(), {}, tensor->bytes()});
+  }
+  return detected.format->payloadBytes(ExportLayer{detected.layer.name, nullptr, std::nullopt}, arrays);
+}
+
 }  // namespace
 
 double WeightItem::bitsPerWeight() const {
   const std::uint64_t weights = elementCount(shape);
-  return weights == 0 ? 0 : 8.0 * static_cast<double>(sizeBytes) / static_cast<double>(weights);
+  return weights == 0 ? 0 : 8.0 * static_cast<double>(payloadBytes) / static_cast<double>(weights);
 }
 
 WeightList::WeightList(std::shared_ptr<const Checkpoint> checkpoint)
@@ -54,12 +65,14 @@ WeightList::WeightList(std::shared_ptr<const Checkpoint> checkpoint)
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (layerOf[i] == none) {
-      m_items.push_back({entries[i].name, entries[i].type, entries[i].shape, entries[i].sizeBytes, i, std::nullopt});
+      m_items.push_back(
+          {entries[i].name, entries[i].type, entries[i].shape, entries[i].sizeBytes, entries[i].sizeBytes, i, std::nullopt});
     } else if (firstPart[layerOf[i]] == i) {
       const PackedLayer& layer = m_packed[layerOf[i]].layer;
       std::uint64_t bytes = 0;
       for (const std::size_t part : layer.parts) bytes += entries[part].sizeBytes;
-      m_items.push_back({layer.name, entries[i].type, layer.shape, bytes, i, layerOf[i]});
+      m_items.push_back(
+          {layer.name, entries[i].type, layer.shape, bytes, payloadOf(*m_checkpoint, m_packed[layerOf[i]]), i, layerOf[i]});
     }
   }
   m_byName.reserve(m_items.size());

@@ -21,9 +21,10 @@ struct WeightItem {
   DType type = DType::F32;                     // as stored; of the first part for a packed layer
   Shape shape;                                 // of the weights
   std::uint64_t sizeBytes = 0;                 // as stored, all parts together
+  std::uint64_t payloadBytes = 0;              // of these, codes and parameters: what bits per weight counts
   std::size_t entry = 0;                       // of the checkpoint; the first part of a packed layer
   std::optional<std::size_t> packed;           // index into packedLayers()
-  [[nodiscard]] double bitsPerWeight() const;  // stored bytes x 8 / weights; 0 for an empty tensor
+  [[nodiscard]] double bitsPerWeight() const;  // payload bytes x 8 / weights; 0 for an empty tensor
 };
 
 class WeightList {

@@ -5,6 +5,7 @@
 #include <QtTest>
 
 using nibble::Choice;
+using nibble::toText;
 using nibble::Variation;
 
 class TestChoice : public QObject {

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/compare_output.h"
+
+#include "app/text_table.h"
+#include "core/base/text.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace nibble::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// In the order of the contract; a negative weighted error was not asked for.
+std::vector<std::pair<const char*, double>> figures(const ErrorReport& report) {
+  std::vector<std::pair<const char*, double>> list{
+      {"mse", report.mse()},
+      {"rmse", report.rmse()},
+      {"sqnrDb", report.sqnrDb()},
+      {"relativeFrobenius", report.relativeFrobenius()},
+      {"l2", report.l2()},
+      {"maxError", report.maxError()},
+      {"meanError", report.meanError()},
+      {"p99Error", report.p99Error},
+      {"cosine", report.cosine()},
+  };
+  if (report.weightedMse >= 0) list.emplace_back("weightedMse", report.weightedMse);
+  list.emplace_back("codeEntropy", report.codeEntropy);
+  return list;
+}
+
+Json candidateJson(const ComparedCandidate& candidate) {
+  Json json;
+  json["tensor"] = candidate.tensor;
+  json["scheme"] = candidate.scheme;
+  json["bitsPerWeight"] = candidate.bitsPerWeight;
+  json["sizeBytes"] = candidate.size.total();
+  json["breakdown"] = {{"codes", candidate.size.codes},
+                       {"scales", candidate.size.scales},
+                       {"zeros", candidate.size.zeros},
+                       {"other", candidate.size.other}};
+  for (const auto& [key, value] : figures(candidate.report)) json[key] = value;
+  const Histogram& errors = candidate.report.errors;
+  if (!errors.counts.empty()) json["histogram"] = {{"low", errors.low}, {"high", errors.high}, {"counts", errors.counts}};
+  json["seconds"] = candidate.seconds;
+  return json;
+}
+
+// As RFC 4180 quotes; for TSV, where there is no quoting, separators inside a cell become spaces.
+std::string cell(std::string text, char separator) {
+  if (separator == '\t') {
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == '\t' || c == '\n' || c == '\r'; }, ' ');
+    return text;
+  }
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandidate& candidate, bool weighted, bool histogram) {
+  std::vector<std::pair<std::string, std::string>> columns{
+      {"tensor", candidate.tensor},
+      {"scheme", candidate.scheme},
+      {"bitsPerWeight", text::number(candidate.bitsPerWeight)},
+      {"sizeBytes", text::number(candidate.size.total())},
+      {"breakdown.codes", text::number(candidate.size.codes)},
+      {"breakdown.scales", text::number(candidate.size.scales)},
+      {"breakdown.zeros", text::number(candidate.size.zeros)},
+      {"breakdown.other", text::number(candidate.size.other)},
+  };
+  for (const auto& [key, value] : figures(candidate.report)) {
+    if (weighted && candidate.report.weightedMse < 0 && std::string_view(key) == "codeEntropy")
+      columns.emplace_back("weightedMse", "");
+    columns.emplace_back(key, text::number(value));
+  }
+  if (histogram) {
+    const Histogram& errors = candidate.report.errors;
+    std::vector<std::string> counts;
+    for (const std::uint64_t count : errors.counts) counts.push_back(text::number(count));
+    columns.emplace_back("histogram.low", text::number(errors.low));
+    columns.emplace_back("histogram.high", text::number(errors.high));
+    columns.emplace_back("histogram.counts", text::join(counts, " "));
+  }
+  columns.emplace_back("seconds", text::number(candidate.seconds));
+  return columns;
+}
+
+}  // namespace
+
+Json compareJson(const std::string& path, std::string_view backend, const std::vector<ComparedCandidate>& candidates) {
+  Json json;
+  json["path"] = path;
+  json["backend"] = backend;
+  json["candidates"] = Json::array();
+  for (const ComparedCandidate& candidate : candidates) json["candidates"].push_back(candidateJson(candidate));
+  return json;
+}
+
+std::string compareColumns(const std::vector<ComparedCandidate>& candidates, char separator) {
+  const auto any = [&](auto&& has) { return std::any_of(candidates.begin(), candidates.end(), has); };
+  const bool weighted = any([](const ComparedCandidate& c) { return c.report.weightedMse >= 0; });
+  const bool histogram = any([](const ComparedCandidate& c) { return !c.report.errors.counts.empty(); });
+  std::string out;
+  for (const ComparedCandidate& candidate : candidates) {
+    std::vector<std::string> titles, cells;
+    for (auto& [title, value] : columnsOf(candidate, weighted, histogram)) {
+      titles.push_back(title);
+      cells.push_back(cell(std::move(value), separator));
+    }
+    if (out.empty()) out += text::join(titles, std::string(1, separator)) + "\n";
+    out += text::join(cells, std::string(1, separator)) + "\n";
+  }
+  return out;
+}
+
+std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
+  TextTable table({{"tensor"},
+                   {"scheme"},
+                   {"bits/weight", true},
+                   {"size", true},
+                   {"SQNR dB", true},
+                   {"MSE", true},
+                   {"rel. error", true},
+                   {"max error", true},
+                   {"cosine", true},
+                   {"seconds", true}});
+  std::string previous;
+  for (const ComparedCandidate& candidate : candidates) {
+    const ErrorReport& report = candidate.report;
+    table.add({candidate.tensor == previous ? "" : candidate.tensor, candidate.scheme, decimals(candidate.bitsPerWeight, 3),
+               text::byteSize(candidate.size.total()), decimals(report.sqnrDb(), 2), figure(report.mse()),
+               decimals(report.relativeFrobenius(), 5), figure(report.maxError()), decimals(report.cosine(), 6),
+               decimals(candidate.seconds, 3)});
+    previous = candidate.tensor;
+  }
+  return table.text();
+}
+
+}  // namespace nibble::cli
