@@ -32,6 +32,12 @@ enum class CodeRule : std::uint8_t {
   MultiplyAddRound,     // rne(w * s + z)          HQQ: s is the inverse scale, z in code units
 };
 
+// How a code becomes a weight again, float32, each operation rounded.
+enum class AffineValue : std::uint8_t {
+  ScaleMinusZero,  // scale * (code - offset)
+  ScalePlusBias,   // scale * code + offset
+};
+
 // Sums over weights w and their reconstruction r, e = w - r in float32, accumulated in double. Mergeable.
 struct ErrorSums {
   std::uint64_t count = 0;
@@ -87,6 +93,10 @@ class Backend {
                            std::span<const float> table, float* out) const = 0;
 
   [[nodiscard]] virtual ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) const = 0;
+  // errorSums of contiguous groups against the decoding of their codes, which is not stored. Scale and offset one per group.
+  [[nodiscard]] virtual ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups,
+                                                   std::size_t size, AffineValue spelling, const float* scale,
+                                                   const float* offset) const = 0;
   // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last
   // bin; values outside are counted in the first or last bin.
   virtual void histogram(const float* values, std::size_t count, float low, float high,

@@ -121,6 +121,16 @@ class HostBackend final : public Backend {
     return sums;
   }
 
+  ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups, std::size_t size,
+                             AffineValue spelling, const float* scale, const float* offset) const override {
+    std::vector<float> reconstructed(groups * size);
+    if (spelling == AffineValue::ScaleMinusZero)
+      decodeScaleMinusZero(codes, groups, size, scale, offset, reconstructed.data());
+    else
+      decodeScalePlusBias(codes, groups, size, scale, offset, reconstructed.data());
+    return errorSums(weights, reconstructed.data(), reconstructed.size());
+  }
+
   void histogram(const float* values, std::size_t count, float low, float high,
                  std::span<std::uint64_t> counts) const override {
     const Binning bin(low, high, counts.size());

@@ -238,6 +238,21 @@ class SimdBackend final : public Backend {
     return sums;
   }
 
+  ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups, std::size_t size,
+                             AffineValue spelling, const float* scale, const float* offset) const override {
+    // One sum per piece, in order: the result does not depend on the number of threads.
+    const std::size_t grain = std::max<std::size_t>(1, pieceWeights / std::max<std::size_t>(1, size));
+    if (groups <= grain) return simd::errorSumsOfCodes(weights, codes, groups, size, spelling, scale, offset);
+    std::vector<ErrorSums> parts((groups + grain - 1) / grain);
+    inPieces(groups, grain, [&](std::size_t begin, std::size_t end) {
+      parts[begin / grain] = simd::errorSumsOfCodes(weights + begin * size, codes + begin * size, end - begin, size, spelling,
+                                                    scale + begin, offset + begin);
+    });
+    ErrorSums sums;
+    for (const ErrorSums& part : parts) sums += part;
+    return sums;
+  }
+
   void histogram(const float* values, std::size_t count, float low, float high,
                  std::span<std::uint64_t> counts) const override {
     countBins(count, counts, [&](std::size_t begin, std::size_t end, std::span<std::uint64_t> part) {
