@@ -30,6 +30,7 @@ QToolButton* flat(const QString& objectName, const QString& text) {
   button->setObjectName(objectName);
   button->setText(text);
   button->setProperty("look", "flat");
+  button->setProperty("small", true);
   button->setFixedHeight(22);
   return button;
 }

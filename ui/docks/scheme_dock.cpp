@@ -196,6 +196,7 @@ QWidget* SchemeDock::buildText() {
   m_text->setObjectName("schemeText");
   m_text->setAccessibleName(tr("Text form of the scheme"));
   m_text->setProperty("look", "code");
+  m_text->setFont(fonts::fixed());
   m_text->setProperty("invalid", false);
   m_text->setMinimumHeight(sizes::control);
   title->setBuddy(m_text);

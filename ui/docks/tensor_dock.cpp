@@ -219,7 +219,7 @@ void TensorDock::fitColumns() {
   m_tree->setColumnHidden(TensorTreeModel::Type, hide);
   m_tree->setColumnHidden(TensorTreeModel::ShapeColumn, hide);
   const QFontMetrics text(fonts::hint());
-  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("BF16") + 10);
+  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("BF16") + 14);
   m_tree->setColumnWidth(TensorTreeModel::ShapeColumn, text.horizontalAdvance(QString::fromUtf8("1536×384")) + 8);
   m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 26);
 }
