@@ -176,6 +176,8 @@ void TestGuiStory::exportsWithProof() {
   QVERIFY(typeInto("exportFolder", window.file("out.npz")));
   QVERIFY(waitUntil([] { return findVisible("exportStart") != nullptr && findVisible("exportStart")->isEnabled(); }));
   QVERIFY(click("exportStart"));
+  waitUntil([&] { return QFile::exists(window.file("out.npz")); }, 8000);
+  picture("mainWindow").save("/tmp/q/exp.png");
   QVERIFY(waitUntil([&] { return QFile::exists(window.file("out.npz")); }, 30000));
   QVERIFY(waitUntil([] { return textOf("exportDifference").contains('0'); }));
   QVERIFY(QFile(window.file("out.npz")).size() > 100000);
