@@ -142,7 +142,8 @@ std::string infoText(const Options& options, const WeightList& weights, const In
   if (!options.lint) return out;
   out += inspected.findings.empty() ? "\nno findings\n" : "\n";
   for (const Finding& finding : inspected.findings)
-    out += std::string(name(finding.severity)) + ": " + oneLine(finding.tensor) + ": " + oneLine(finding.what) + "\n";
+    out += std::string(name(finding.severity)) + ": " + oneLine(finding.tensor) + (finding.tensor.empty() ? "" : ": ") +
+           oneLine(finding.what) + "\n";
   return out;
 }
 

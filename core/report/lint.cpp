@@ -17,32 +17,38 @@
 namespace nibble {
 namespace {
 
-constexpr double outlierSigmas = 20;
+constexpr double outlierSigmas = 32;
 constexpr std::uint64_t smallestBlock = 32;
 constexpr std::array<std::uint64_t, 3> widerBlocks = {64, 128, 256};
 
 constexpr std::array<LintRule, 9> rules = {{
     {"empty", Severity::Warning, "A tensor without elements: nothing to quantize, and some loaders refuse the file.", false},
     {"odd-dtype", Severity::Note,
-     "A float tensor in another type than nearly all of its kind: the same layer elsewhere, all matrices, or all vectors of the "
+     "A float tensor in another type than nearly all of its kind: the same layer elsewhere, all matrices, or all vectors of "
+     "the "
      "file. Often a conversion that missed one; a norm in 16 bits among float32 ones costs accuracy.",
      false},
     {"odd-columns", Severity::Note,
-     "The row length is no multiple of 32: formats made of blocks along a row refuse the matrix or leave it unquantized.", false},
+     "The row length is no multiple of 32: formats made of blocks along a row refuse the matrix or leave it unquantized.",
+     false},
     {"narrow-blocks", Severity::Note,
-     "Row lengths that a block of 64, 128 or 256 does not divide: schemes with such blocks refuse these matrices, and converters "
+     "Row lengths that a block of 64, 128 or 256 does not divide: schemes with such blocks refuse these matrices, and "
+     "converters "
      "fall back to larger types without saying so.",
      false},
-    {"non-finite", Severity::Warning, "NaN or infinity among the weights: the tensor cannot be quantized, and the model is broken there.",
+    {"non-finite", Severity::Warning,
+     "NaN or infinity among the weights: the tensor cannot be quantized, and the model is broken there.", true},
+    {"constant", Severity::Note, "All weights are the same number: one value would do, and scales of such groups mean nothing.",
      true},
-    {"constant", Severity::Note, "All weights are the same number: one value would do, and scales of such groups mean nothing.", true},
     {"zero-rows", Severity::Warning,
      "Output channels whose weights are all 0: pruned or never trained. They cost as many bits as others.", true},
     {"denormals", Severity::Note,
-     "Weights below the normal range of float32 (2^-126): scales made of them vanish in 16 bits, and some devices flush them to 0.",
+     "Weights below the normal range of float32 (2^-126): scales made of them vanish in 16 bits, and some devices flush them "
+     "to 0.",
      true},
     {"outliers", Severity::Warning,
-     "The largest weight is more than 20 standard deviations from the mean: whoever shares a scale with it is left with few codes. "
+     "The largest weight is more than 32 standard deviations from the mean: whoever shares a scale with it is left with few "
+     "codes. "
      "Small groups keep the damage local.",
      true},
 }};
@@ -60,8 +66,10 @@ std::string patternOf(std::string_view name) {
   std::string pattern;
   for (const char c : name) {
     const bool digit = std::isdigit(static_cast<unsigned char>(c)) != 0;
-    if (!digit) pattern += c;
-    else if (pattern.empty() || pattern.back() != '#') pattern += '#';
+    if (!digit)
+      pattern += c;
+    else if (pattern.empty() || pattern.back() != '#')
+      pattern += '#';
   }
   return pattern;
 }
@@ -82,7 +90,9 @@ class TypeCount {
   std::map<DType, std::uint64_t> m_counts;
 };
 
-bool isMatrix(const TensorEntry& entry) { return entry.shape.size() >= 2; }
+bool isMatrix(const TensorEntry& entry) {
+  return entry.shape.size() >= 2;
+}
 
 class TypeLint {
  public:
@@ -97,7 +107,8 @@ class TypeLint {
     if (!info(entry.type).floating) return std::nullopt;
     const auto sentence = [&](DType usual, std::string_view of) {
       return finding("odd-dtype", entry.name,
-                     std::string(info(entry.type).name) + ", where nearly all " + std::string(of) + " are " + std::string(info(usual).name));
+                     std::string(info(entry.type).name) + ", where nearly all " + std::string(of) + " are " +
+                         std::string(info(usual).name));
     };
     const std::string pattern = patternOf(entry.name);
     if (const auto usual = m_layers.at(pattern).usual()) {
@@ -144,8 +155,9 @@ void lintBlocks(const std::vector<const TensorEntry*>& matrices, std::vector<Fin
     if (first == matrices.end()) continue;
     const auto number = static_cast<std::uint64_t>(std::count_if(first, matrices.end(), undivided));
     findings.push_back(finding("narrow-blocks", {},
-                               "blocks of " + text::number(block) + " do not divide the columns of " + count(number, "matrix", "matrices") +
-                                   ", the first " + (*first)->name + " (" + toText((*first)->shape) + ")" + refusingSchemes(sizeOf(**first))));
+                               "blocks of " + text::number(block) + " do not divide the columns of " +
+                                   count(number, "matrix", "matrices") + ", the first " + (*first)->name + " (" +
+                                   toText((*first)->shape) + ")" + refusingSchemes(sizeOf(**first))));
   }
 }
 
@@ -190,7 +202,8 @@ struct Facts {
 std::optional<std::string> nonFinite(const Facts& facts) {
   const TensorStatistics& s = facts.statistics;
   if (s.nonFinite == 0) return std::nullopt;
-  return count(s.nonFinite, "weight is", "weights are") + " NaN or infinite, the first at " + place(facts.tensor, s.firstNonFinite);
+  return count(s.nonFinite, "weight is", "weights are") + " NaN or infinite, the first at " +
+         place(facts.tensor, s.firstNonFinite);
 }
 
 bool isConstant(const Facts& facts) {
@@ -205,13 +218,14 @@ std::optional<std::string> constant(const Facts& facts) {
 
 std::optional<std::string> rowsOfZeros(const Facts& facts) {
   if (facts.zeroRows.number == 0 || isConstant(facts)) return std::nullopt;
-  return text::number(facts.zeroRows.number) + " of " + count(facts.tensor.rows(), "row", "rows") + (facts.zeroRows.number == 1 ? " is" : " are") +
-         " all zero, the first is row " + text::number(facts.zeroRows.first);
+  return text::number(facts.zeroRows.number) + " of " + count(facts.tensor.rows(), "row", "rows") +
+         (facts.zeroRows.number == 1 ? " is" : " are") + " all zero, the first is row " + text::number(facts.zeroRows.first);
 }
 
 std::optional<std::string> denormals(const Facts& facts) {
   if (facts.statistics.denormals == 0) return std::nullopt;
-  return count(facts.statistics.denormals, "weight is", "weights are") + " denormal in float32 (below 2^-126 in magnitude, not 0)";
+  return count(facts.statistics.denormals, "weight is", "weights are") +
+         " denormal in float32 (below 2^-126 in magnitude, not 0)";
 }
 
 std::optional<std::string> outliers(const Facts& facts) {
@@ -236,9 +250,13 @@ constexpr std::array<ValueLint, 5> valueRules = {{
 
 }  // namespace
 
-std::string_view name(Severity severity) { return severity == Severity::Warning ? "warning" : "note"; }
+std::string_view name(Severity severity) {
+  return severity == Severity::Warning ? "warning" : "note";
+}
 
-std::span<const LintRule> lintRules() { return rules; }
+std::span<const LintRule> lintRules() {
+  return rules;
+}
 
 const LintRule* findLintRule(std::string_view id) {
   const auto found = std::find_if(rules.begin(), rules.end(), [&](const LintRule& rule) { return rule.id == id; });
@@ -255,8 +273,9 @@ std::vector<Finding> lintHeaders(std::span<const TensorEntry> entries) {
     if (auto odd = types(entry)) findings.push_back(*std::move(odd));
     if (!worthQuantizing(entry)) continue;
     if (entry.shape.back() % smallestBlock != 0)
-      findings.push_back(finding("odd-columns", entry.name,
-                                 text::number(entry.shape.back()) + " columns, no multiple of 32" + refusingSchemes(sizeOf(entry))));
+      findings.push_back(
+          finding("odd-columns", entry.name,
+                  text::number(entry.shape.back()) + " columns, no multiple of 32" + refusingSchemes(sizeOf(entry))));
     matrices.push_back(&entry);
   }
   lintBlocks(matrices, findings);

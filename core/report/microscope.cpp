@@ -107,8 +107,8 @@ Result<RowValues> readRow(const Tensor* original, const QuantizedTensor& tensor,
   return values;
 }
 
-// Fills in weight, decoded value and target. Where single weights decode by themselves nothing else is touched; else each row that
-// has a member is decoded once.
+// Fills in weight, decoded value and target. Where single weights decode by themselves nothing else is touched; else each row
+// that has a member is decoded once.
 Status fillValues(const Tensor* original, const QuantizedTensor& tensor, std::vector<MicroscopeMember>& members) {
   RowValues values;
   std::optional<std::uint64_t> current;
@@ -184,7 +184,9 @@ void addError(double& errorSquared, float& maxError, float target, float level) 
   maxError = std::max(maxError, std::fabs(error));
 }
 
-std::string placeText(std::uint64_t row, std::uint64_t column) { return "[" + text::number(row) + ", " + text::number(column) + "]"; }
+std::string placeText(std::uint64_t row, std::uint64_t column) {
+  return "[" + text::number(row) + ", " + text::number(column) + "]";
+}
 
 // What a legal code stands for, ascending by value; equal values by code.
 std::vector<std::pair<float, std::int64_t>> valuesOfCodes(const Microscope& microscope, float scale, float zero) {
@@ -204,12 +206,14 @@ Result<Microscope> microscope(const Tensor* original, const QuantizedTensor& qua
                               std::size_t mostMembers) try {
   const std::string& name = original != nullptr ? original->name() : quantized.scheme;
   if (row >= quantized.rows || column >= quantized.columns)
-    return fail(name + ": no weight " + placeText(row, column) + " in a matrix of " + toText(Shape{quantized.rows, quantized.columns}));
+    return fail(name + ": no weight " + placeText(row, column) + " in a matrix of " +
+                toText(Shape{quantized.rows, quantized.columns}));
   if (original != nullptr && (original->rows() != quantized.rows || original->columns() != quantized.columns))
     return fail(name + ": " + toText(original->shape()) + " is not the shape of the quantized tensor");
   std::uint64_t storedColumn = column;
   if (!quantized.order.empty())
-    storedColumn = static_cast<std::uint64_t>(std::find(quantized.order.begin(), quantized.order.end(), column) - quantized.order.begin());
+    storedColumn =
+        static_cast<std::uint64_t>(std::find(quantized.order.begin(), quantized.order.end(), column) - quantized.order.begin());
   const std::uint64_t stored = row * quantized.columns + storedColumn;
   const Grouping grouping = groupingOf(quantized);
   const GroupPlaces places(grouping, quantized, stored);
@@ -232,7 +236,8 @@ Result<Microscope> microscope(const Tensor* original, const QuantizedTensor& qua
   if (quantized.scale) result.scale = quantized.scale->values[quantized.scale->grouping.groupOf(stored)];
   if (result.hasZero) result.zero = quantized.zero->values[quantized.zero->grouping.groupOf(stored)];
   describeLevels(quantized, stored, result);
-  for (const MicroscopeMember& member : result.members) addError(result.errorSquared, result.maxError, member.target, member.level);
+  for (const MicroscopeMember& member : result.members)
+    addError(result.errorSquared, result.maxError, member.target, member.level);
   return result;
 } catch (const std::bad_alloc&) {
   return fail("not enough memory to look at " + placeText(row, column));
@@ -241,7 +246,8 @@ Result<Microscope> microscope(const Tensor* original, const QuantizedTensor& qua
 PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor, std::shared_ptr<const Layout> layout)
     : m_tensor(std::move(tensor)), m_layout(std::move(layout)) {}
 
-PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor) : m_tensor(std::move(tensor)), m_layout(m_tensor->layout) {}
+PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor)
+    : m_tensor(std::move(tensor)), m_layout(m_tensor->layout) {}
 
 std::uint64_t PackedView::word(std::uint64_t index) const {
   const auto size = static_cast<std::uint64_t>(wordBits()) / 8;
@@ -282,7 +288,8 @@ GroupWhatIf whatIf(const Microscope& microscope, double scale, double zero) {
   for (const MicroscopeMember& member : microscope.members) {
     std::pair<float, std::int64_t> best{member.level, member.code};
     if (!values.empty()) {
-      auto above = std::partition_point(values.begin(), values.end(), [&](const auto& value) { return value.first < member.target; });
+      auto above =
+          std::partition_point(values.begin(), values.end(), [&](const auto& value) { return value.first < member.target; });
       if (above == values.end()) --above;
       const auto below = above == values.begin() ? above : above - 1;
       const bool lower = static_cast<double>(member.target) - below->first <= static_cast<double>(above->first) - member.target;

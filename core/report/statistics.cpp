@@ -30,7 +30,9 @@ float fromOrderedBits(std::uint32_t key) {
   return std::bit_cast<float>((key & 0x80000000u) != 0 ? key & 0x7FFFFFFFu : ~key);
 }
 
-bool isDenormal(float value) { return value != 0 && std::fabs(value) < 0x1p-126f; }
+bool isDenormal(float value) {
+  return value != 0 && std::fabs(value) < 0x1p-126f;
+}
 
 // Quantile `fraction` of n sorted values lies between the order statistics floor(p) and floor(p) + 1, p = fraction * (n - 1).
 struct Position {
@@ -194,7 +196,8 @@ Status Scan::secondPass(std::span<const double> fractions) {
   Wanted wanted;
   std::uint64_t rest = 0;
   for (const double fraction : fractions)
-    for (const std::uint64_t rank : {Position(fraction, count).below, Position(fraction, count).above}) wanted.include(binOf(rank, rest));
+    for (const std::uint64_t rank : {Position(fraction, count).below, Position(fraction, count).above})
+      wanted.include(binOf(rank, rest));
   struct State {
     Moments moments;
     std::vector<std::uint32_t> fine;
@@ -277,7 +280,9 @@ Result<std::vector<RowSpread>> longRowSpreads(const Tensor& tensor, const Contex
   return spreads;
 }
 
-tl::unexpected<Error> noMemory(const Tensor& tensor) { return fail(tensor.name() + ": not enough memory for statistics"); }
+tl::unexpected<Error> noMemory(const Tensor& tensor) {
+  return fail(tensor.name() + ": not enough memory for statistics");
+}
 
 }  // namespace
 

@@ -47,15 +47,24 @@ double heavyTail(Draws& draws) {
 double valueAt(Distribution distribution, std::uint64_t index, std::uint64_t count, std::uint64_t seed) {
   Draws draws(seed, index);
   switch (distribution) {
-    case Distribution::Gauss: return deviation * draws.gauss();
-    case Distribution::HeavyTail: return deviation * heavyTail(draws);
-    case Distribution::Uniform: return 0.1 * draws.uniform() - 0.05;
-    case Distribution::Ramp: return count < 2 ? -1 : 2 * static_cast<double>(index) / static_cast<double>(count - 1) - 1;
-    case Distribution::Constant: return 0.03125;
-    case Distribution::Zeros: return 0;
-    case Distribution::OneOutlier: return index == mixed(seed) % count ? 8 : deviation * draws.gauss();
-    case Distribution::SignOnly: return (draws.bits() & 1) != 0 ? 0.05 : -0.05;
-    case Distribution::Denormals: return (static_cast<double>(draws.bits() >> 41) - 0x1p22) * 0x1p-149;
+    case Distribution::Gauss:
+      return deviation * draws.gauss();
+    case Distribution::HeavyTail:
+      return deviation * heavyTail(draws);
+    case Distribution::Uniform:
+      return 0.1 * draws.uniform() - 0.05;
+    case Distribution::Ramp:
+      return count < 2 ? -1 : 2 * static_cast<double>(index) / static_cast<double>(count - 1) - 1;
+    case Distribution::Constant:
+      return 0.03125;
+    case Distribution::Zeros:
+      return 0;
+    case Distribution::OneOutlier:
+      return index == mixed(seed) % count ? 8 : deviation * draws.gauss();
+    case Distribution::SignOnly:
+      return (draws.bits() & 1) != 0 ? 0.05 : -0.05;
+    case Distribution::Denormals:
+      return (static_cast<double>(draws.bits() >> 41) - 0x1p22) * 0x1p-149;
   }
   return 0;
 }
@@ -74,7 +83,9 @@ constexpr std::array<std::pair<Distribution, std::string_view>, 9> names = {{
 
 }  // namespace
 
-std::string_view name(Distribution distribution) { return names[static_cast<std::size_t>(distribution)].second; }
+std::string_view name(Distribution distribution) {
+  return names[static_cast<std::size_t>(distribution)].second;
+}
 
 std::span<const Distribution> allDistributions() {
   static const auto all = [] {

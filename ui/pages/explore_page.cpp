@@ -87,10 +87,10 @@ QWidget* ExplorePage::buildHeader() {
   m_facts->setToolTip(tr("Kurtosis: fourth central moment over the squared variance; 3 for a Gaussian, more with heavy tails"));
   m_exactness = chip("exactness", "chipGood");
   line->addWidget(m_name);
-  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label);
+  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label, 0, Qt::AlignVCenter);
   line->addStretch(1);
   line->addWidget(m_facts);
-  line->addWidget(m_exactness);
+  line->addWidget(m_exactness, 0, Qt::AlignVCenter);
   return header;
 }
 

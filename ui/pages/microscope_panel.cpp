@@ -200,7 +200,7 @@ void MicroscopePanel::showStrip() {
     for (std::size_t digit = 0; m_packed && digit < place.hex.size(); ++digit) column.hex.push_back({place.hex[digit], place.ours[digit]});
     data.columns.push_back(std::move(column));
     if (static_cast<int>(i) != m_group.selected) continue;
-    data.place = QString("codes[%1]").arg(place.word);
+    data.place = QString("[%1]").arg(place.word);
     data.bitRange = place.highBit == place.lowBit ? tr("bit %1").arg(place.highBit) : tr("bits %1–%2").arg(place.highBit).arg(place.lowBit);
     data.unit = place.wordBits == 8 ? tr("byte") : tr("word");
   }

@@ -12,7 +12,7 @@ namespace nibble {
 std::optional<Choice> firstChoice();
 // The same scheme at so many bits, for the start page's preview.
 Result<Choice> previewChoice(int bits);
-// A spread of sizes, then every other scheme with its defaults: what a report compares when nothing is named.
+// A spread of sizes, then every other scheme but plain floats with its defaults: what a report compares when nothing is named.
 std::vector<Choice> reportChoices();
 
 }  // namespace nibble

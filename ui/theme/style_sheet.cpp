@@ -24,7 +24,8 @@ QFrame[look="badBar"] { background: @panel; border: 1px solid @bad; border-radiu
 QFrame[look="dropArea"] { background: transparent; border: 1px dashed @borderStrong; border-radius: 4px; }
 QScrollArea { background: transparent; border: none; }
 QToolTip { background: @panel; color: @text; border: 1px solid @borderStrong; padding: 4px 6px; }
-QMenuBar { background: @window; border-bottom: 1px solid @border; min-height: 29px; max-height: 29px; padding-left: 7px; }
+QFrame#menuRow { background: @window; border: none; border-bottom: 1px solid @border; }
+QMenuBar { background: transparent; border: none; min-height: 29px; max-height: 29px; padding-left: 7px; }
 QMenuBar::item { background: transparent; padding: 6px 10px; font-size: @S1; }
 QMenuBar::item:selected, QMenuBar::item:pressed { background: @accentSoft; }
 QMenu { background: @panel; border: 1px solid @borderStrong; padding: 4px 0; }
@@ -56,6 +57,7 @@ QLabel[look="title"] { font-weight: bold; }
 QLabel[look="label"] { color: @text2; }
 QLabel[look="hint"] { color: @text2; font-size: @S-1; }
 QLabel[look="faint"] { color: @text3; font-size: @S-1; }
+QLabel[look="boldHint"] { font-size: @S-1; font-weight: bold; }
 QLabel[look="key"] { font-size: @S10; font-weight: bold; }
 QLabel[look="good"] { color: @good; }
 QLabel[look="warn"] { color: @warn; }
@@ -142,6 +144,10 @@ QTreeView::branch:has-children:open { image: url(:/icons/style/chevron-down-@var
 QHeaderView { background: @sunken; border: none; }
 QHeaderView::section { background: @sunken; color: @text2; border: none; border-bottom: 1px solid @border; padding: 0 6px;
   min-height: 25px; font-size: @S-1; }
+QHeaderView::up-arrow { subcontrol-origin: padding; subcontrol-position: top center; image: url(:/icons/style/chevron-up-@variant.svg);
+  width: 9px; height: 9px; }
+QHeaderView::down-arrow { subcontrol-origin: padding; subcontrol-position: top center;
+  image: url(:/icons/style/chevron-down-@variant.svg); width: 9px; height: 9px; }
 QTableCornerButton::section { background: @sunken; border: none; }
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }
