@@ -26,7 +26,7 @@ QScrollArea { background: transparent; border: none; }
 QToolTip { background: @panel; color: @text; border: 1px solid @borderStrong; padding: 4px 6px; }
 QFrame#menuRow { background: @window; border: none; border-bottom: 1px solid @border; }
 QMenuBar { background: transparent; border: none; min-height: 29px; max-height: 29px; padding-left: 7px; }
-QMenuBar::item { background: transparent; padding: 4px 10px; font-size: @S1; }
+QMenuBar::item { background: transparent; padding: 0 10px; font-size: @S1; }
 QMenuBar::item:selected, QMenuBar::item:pressed { background: @accentSoft; }
 QMenu { background: @panel; border: 1px solid @borderStrong; padding: 4px 0; }
 QMenu::item { padding: 5px 24px 5px 28px; }
@@ -147,6 +147,7 @@ QTreeView::branch:has-children:open { image: url(:/icons/style/chevron-down-@var
 QHeaderView { background: @sunken; border: none; }
 QHeaderView::section { background: @sunken; color: @text2; border: none; border-bottom: 1px solid @border; padding: 0 6px;
   min-height: 25px; font-size: @S-1; }
+QTreeView QHeaderView::section { padding: 0 4px; }
 QHeaderView::up-arrow { subcontrol-origin: padding; subcontrol-position: top center; image: url(:/icons/style/chevron-up-@variant.svg);
   width: 9px; height: 9px; }
 QHeaderView::down-arrow { subcontrol-origin: padding; subcontrol-position: top center;
