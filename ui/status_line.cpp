@@ -87,7 +87,7 @@ StatusLine::StatusLine(Session& session, QWidget* parent)
   for (auto* lane : m_lanes) connect(lane, &JobLane::changed, this, &StatusLine::refresh);
   connect(&session, &Session::changed, this, &StatusLine::showState);
   connect(&session.comparer(), &Comparer::finished, this, [this](int count, double seconds) {
-    setIdleText(tr("%1 in %2 s").arg(counted(count, tr("%1 candidate"), tr("%1 candidates")), formatFixed(seconds, 1)));
+    setIdleText(tr("%1 in %2 s").arg(counted(count, tr("%1 candidate"), tr("%1 candidates")), formatFixed(seconds, seconds < 0.1 ? 2 : 1)));
   });
   showState();
   refresh();

@@ -94,7 +94,7 @@ void TensorDock::buildTree() {
   m_tree->setModel(m_model);
   m_tree->setItemDelegate(new TensorDelegate(m_tree));
   m_tree->setUniformRowHeights(true);
-  m_tree->setIndentation(sizes::inside);
+  m_tree->setIndentation(9);
   m_tree->setFrameShape(QFrame::NoFrame);
   m_tree->setSelectionMode(QAbstractItemView::ExtendedSelection);
   m_tree->setEditTriggers(QAbstractItemView::NoEditTriggers);
@@ -219,9 +219,9 @@ void TensorDock::fitColumns() {
   m_tree->setColumnHidden(TensorTreeModel::Type, hide);
   m_tree->setColumnHidden(TensorTreeModel::ShapeColumn, hide);
   const QFontMetrics text(fonts::hint());
-  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("BF16") + 14);
+  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("Type") + 12);
   m_tree->setColumnWidth(TensorTreeModel::ShapeColumn, text.horizontalAdvance(QString::fromUtf8("1536×384")) + 8);
-  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 26);
+  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 24);
 }
 
 }  // namespace nibble

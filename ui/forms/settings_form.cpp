@@ -35,6 +35,15 @@ void sortNumbers(std::vector<SettingValue>& values) {
     std::stable_sort(values.begin(), values.end(), [&](const auto& a, const auto& b) { return number(a) < number(b); });
 }
 
+// Whether the labels fit side by side in the narrowest dock.
+bool fitSideBySide(const SettingInfo& info, const std::vector<SettingValue>& values) {
+  constexpr int room = 172, around = 12;
+  const QFontMetrics metrics(fonts::bold());
+  int width = 0;
+  for (const auto& value : values) width += metrics.horizontalAdvance(valueLabel(info, value)) + around;
+  return width <= room;
+}
+
 bool relevant(const SettingInfo& info, const Choice& choice) {
   if (info.onlyKey.empty() || !choice.has(info.onlyKey)) return true;
   const auto& other = choice.value(info.onlyKey);
@@ -121,7 +130,7 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& name) {
     connect(box, &QCheckBox::toggled, this, [this, key](bool on) { emit valueChosen(key, on); });
     return box;
   }
-  if (!values.empty() && values.size() <= segmentsMost) {
+  if (!values.empty() && values.size() <= segmentsMost && fitSideBySide(info, values)) {
     auto* segments = new Segments(name, string(info.label));
     segments->setFixedHeight(sizes::control);
     connect(segments, &Segments::chosen, this, [this, &info, key](const QString& text) {

@@ -85,7 +85,7 @@ void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option,
   painter->setFont(ground.font);
   painter->setPen(ground.palette.color(QPalette::Text));
   const QRect place = option.rect.adjusted(markSpace + 4, 0, -4, 0);
-  painter->drawText(place, Qt::AlignVCenter | Qt::AlignLeft, ground.fontMetrics.elidedText(text, Qt::ElideRight, place.width()));
+  painter->drawText(place, Qt::AlignVCenter | Qt::AlignLeft, QFontMetrics(ground.font).elidedText(text, Qt::ElideRight, place.width()));
   painter->restore();
 }
 

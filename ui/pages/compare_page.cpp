@@ -152,10 +152,10 @@ QWidget* ComparePage::buildTable() {
   header->setSectionResizeMode(QHeaderView::Fixed);
   header->setSectionResizeMode(CandidateModel::SchemeText, QHeaderView::Stretch);
   const QFontMetrics text(fonts::numbers());
-  const auto width = [&](int section, const char* widest) { m_table->setColumnWidth(section, text.horizontalAdvance(QString::fromUtf8(widest)) + 20); };
+  const auto width = [&](int section, const char* widest) { m_table->setColumnWidth(section, text.horizontalAdvance(QString::fromUtf8(widest)) + 12); };
   m_table->setColumnWidth(CandidateModel::Tick, 28);
-  width(CandidateModel::Bpw, "16.00");
-  width(CandidateModel::Kib, "1440.00");
+  width(CandidateModel::Bpw, "16.000");
+  width(CandidateModel::Kib, "1440.0");
   width(CandidateModel::Mse, "MSE ·10⁻⁵");
   width(CandidateModel::Ratio, "÷ base0");
   width(CandidateModel::Sqnr, "SQNR dB");

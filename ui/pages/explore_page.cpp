@@ -150,7 +150,7 @@ QWidget* ExplorePage::buildMatrix() {
   line->addWidget(m_rowsPanel, 297);
   m_matrixPanel->setMinimumWidth(300);
   m_rowsPanel->setMinimumWidth(160);
-  row->setMinimumHeight(200);
+  row->setMinimumHeight(210);
   return row;
 }
 
@@ -246,12 +246,15 @@ void ExplorePage::showDistributions(const Exploration& exploration) {
   if (!exploration.ok()) {
     m_errors->clear();
     m_codes->clear();
+    m_codes->setEmptyText(tr("no codes"));
     m_codesPanel->setSubtitle({});
     return;
   }
   const Family family = familyOf(exploration);
   m_errors->setData({exploration.steps.errors, exploration.steps.outsideShare, exploration.steps.inSteps, family});
-  m_codes->setData({exploration.report.occupancy, family, -1});
+  if (exploration.report.occupancy.empty()) m_codes->clear();
+  else m_codes->setData({exploration.report.occupancy, family, -1});
+  m_codes->setEmptyText(tr("more than 4096 codes"));
   m_codesPanel->setSubtitle(tr("entropy %1 bit").arg(formatFixed(exploration.report.codeEntropy, 2)));
 }
 
@@ -265,7 +268,7 @@ void ExplorePage::showLevels() {
     const Cell cell = m_session.explorer().cell();
     const MatrixSource place(m_shown->facts->tensor, m_shown->quantized);
     for (const float level : levelsAt(*m_shown->quantized, place.storedIndex(cell.row, cell.column))) data.levels.push_back(level);
-    m_weightsPanel->setSubtitle(tr("levels of %1").arg(describeGroup(*m_shown->quantized, place, cell)));
+    m_weightsPanel->setSubtitle(data.levels.empty() ? QString() : tr("levels of %1").arg(describeGroup(*m_shown->quantized, place, cell)));
   } else {
     m_weightsPanel->setSubtitle({});
   }
@@ -311,7 +314,7 @@ void ExplorePage::showMatrixLine() {
   const bool mean = m_session.state().viewOption("matrix.pool", "max") == "mean";
   const bool isSigned = m_quantity->value() == "value";
   const double rows = m_matrix->rowsPerPixel();
-  QString line = rows <= 1 ? tr("single weights") : tr("pooled by %1, %2 rows a pixel").arg(mean ? tr("mean") : isSigned ? tr("max |·|") : tr("max"), formatFixed(rows, 1));
+  QString line = rows <= 1 ? tr("single weights") : tr("by %1, %2 rows a pixel").arg(mean ? tr("mean") : isSigned ? tr("max |·|") : tr("max"), formatFixed(rows, 1));
   if (m_pictureSampled) line += tr(", sampled");
   m_matrixPanel->setSubtitle(line);
 }

@@ -221,10 +221,11 @@ QWidget* ExportPage::buildRoundTrip() {
   m_difference = new QLabel;
   m_difference->setObjectName("exportDifference");
   m_difference->setTextFormat(Qt::RichText);
-  line->addWidget(m_bar, 1);
+  for (auto* made : {m_openFolder, m_copyLoad}) made->setSizePolicy(QSizePolicy::Maximum, QSizePolicy::Fixed);
+  line->addWidget(m_bar, 1000);
   line->addWidget(m_openFolder);
   line->addWidget(m_copyLoad);
-  line->addStretch(0);
+  line->addStretch(1);
   line->addWidget(m_difference);
   m_tripPanel->addBody(barRow, 0);
   m_exportModel = new ExportModel(this);
@@ -363,6 +364,7 @@ void ExportPage::showResult() {
                             : tr("written, not read back");
   }
   m_difference->setText(text);
+  m_difference->setVisible(!text.isEmpty());
   QString prefix;
   auto rows = exportRows(m_session, prefix);
   m_exportModel->setRows(prefix, std::move(rows));

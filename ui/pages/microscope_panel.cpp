@@ -43,7 +43,7 @@ MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
   m_layoutCombo->setObjectName("microscopeLayout");
   m_layoutCombo->setAccessibleName(tr("Layout of the bytes shown"));
   m_layoutCombo->setToolTip(tr("Format whose bytes the strip shows"));
-  m_layoutCombo->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  m_layoutCombo->setFixedWidth(136);
   m_layoutCombo->setProperty("small", true);
   addHeaderWidget(m_layoutCombo);
   m_plot->setMinimumHeight(112);
@@ -230,6 +230,8 @@ void MicroscopePanel::showLine() {
   QStringList parts;
   if (m_group->hasScale) parts << tr("scale %1").arg(formatSignificant(shown.scale, 4));
   if (m_group->hasZero) parts << tr("zero %1").arg(formatFixed(shown.zero, 3));
+  const double own = m_group->errorSquared / static_cast<double>(m_group->members.size());
+  if (m_whatIf) parts << tr("what if: MSE %1, was %2").arg(formatMse(m_whatIf->mse()), formatMse(own));
   const auto& chosen = m_group->chosen();
   const double weight = static_cast<double>(chosen.target);
   const double value = static_cast<double>(m_whatIf ? m_whatIf->levels[m_group->selected] : chosen.level);
@@ -237,9 +239,7 @@ void MicroscopePanel::showLine() {
                .arg(formatCount(chosen.row), formatCount(chosen.column), formatFixed(weight, 4))
                .arg(m_whatIf ? m_whatIf->codes[m_group->selected] : chosen.code)
                .arg(formatFixed(value, 4), formatFixed(weight - value, 4));
-  const double own = m_group->errorSquared / static_cast<double>(m_group->members.size());
-  if (m_whatIf) parts << tr("what if: MSE %1, was %2").arg(formatMse(m_whatIf->mse()), formatMse(own));
-  else if (m_group->groupSize > m_group->members.size())
+  if (m_group->groupSize > m_group->members.size())
     parts << tr("%1 of %2 weights").arg(formatCount(m_group->members.size()), formatCount(m_group->groupSize));
   setSubtitle(parts.join("   "));
 }
