@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The whole story by mouse, keys and drops: open, explore, change settings, compare ten candidates, drag a handle, export with
 // proof, undo, save the session and open it again. No event may keep the loop busy for 50 ms.
-#include "tests/ui/support/test_window.h"
+#include "tests/ui/support/window_under_test.h"
 
 #include <QComboBox>
 #include <QFile>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/ui/support/test_window.h"
+#include "tests/ui/support/window_under_test.h"
 
 #include "tests/support/golden.h"
 #include "ui/main_window.h"
