@@ -37,7 +37,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int narrowBelow = 740;
+constexpr int narrowBelow = 790;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 
@@ -151,18 +151,20 @@ QWidget* ComparePage::buildTable() {
   auto* header = m_table->horizontalHeader();
   header->setSectionResizeMode(QHeaderView::Fixed);
   header->setSectionResizeMode(CandidateModel::SchemeText, QHeaderView::Stretch);
-  const QFontMetrics text(fonts::numbers());
-  const auto width = [&](int section, const char* widest) { m_table->setColumnWidth(section, text.horizontalAdvance(QString::fromUtf8(widest)) + 12); };
+  const QFontMetrics head(fonts::hint()), text(fonts::bold());
+  const auto width = [&](int section, const QString& header, const char* widest) {
+    m_table->setColumnWidth(section, std::max(head.horizontalAdvance(header) + 16, text.horizontalAdvance(QLatin1String(widest)) + 19));
+  };
   m_table->setColumnWidth(CandidateModel::Tick, 28);
-  width(CandidateModel::Bpw, "16.000");
-  width(CandidateModel::Kib, "1440.0");
-  width(CandidateModel::Mse, "MSE ·10⁻⁵");
-  width(CandidateModel::Ratio, "÷ base0");
-  width(CandidateModel::Sqnr, "SQNR dB");
-  width(CandidateModel::RelativeF, "Rel. F %");
-  width(CandidateModel::MaxError, "Max |e|0");
-  width(CandidateModel::Cosine, "0.99999");
-  width(CandidateModel::Milliseconds, "1184.5");
+  width(CandidateModel::Bpw, tr("bpw"), "16.00");
+  width(CandidateModel::Kib, tr("KiB"), "1440.0");
+  width(CandidateModel::Mse, tr("MSE ·%1").arg(formatPower(-5)), "0.0541");
+  width(CandidateModel::Ratio, tr("÷ base"), "0.008x");
+  width(CandidateModel::Sqnr, tr("SQNR dB"), "166.55");
+  width(CandidateModel::RelativeF, tr("Rel. F %"), "100.00");
+  width(CandidateModel::MaxError, tr("Max |e|"), "0.4504");
+  width(CandidateModel::Cosine, tr("Cosine"), "0.9999");
+  width(CandidateModel::Milliseconds, tr("ms"), "184.5");
   connect(m_model, &CandidateModel::tickRequested, this, [this](int source, bool ticked) {
     m_session.edit(ticked ? tr("Tick candidate") : tr("Untick candidate"), {}, [&](SessionState& state) { state.candidates[static_cast<std::size_t>(source)].ticked = ticked; });
   });
@@ -417,7 +419,7 @@ void ComparePage::saveTable() {
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  const bool narrow = width() < narrowBelow + 30;
+  const bool narrow = width() < narrowBelow;
   for (const int column : {CandidateModel::MaxError, CandidateModel::Cosine, CandidateModel::Milliseconds}) m_table->setColumnHidden(column, narrow);
 }
 

@@ -27,7 +27,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int narrowBelow = 740;
+constexpr int narrowBelow = 780;
 constexpr std::uint64_t cellsAtOnce = std::uint64_t{1} << 20;
 
 QLabel* chip(const QString& objectName, const char* look = "chip") {

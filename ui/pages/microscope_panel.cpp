@@ -133,7 +133,7 @@ void MicroscopePanel::fillLayouts() {
   int place = 0;
   for (const auto& offer : m_session.exporter().offers()) {
     if (!offer.refusal.empty()) continue;
-    const auto layout = offer.format->layout(*m_quantized);
+    const auto& layout = offer.layout;
     if (!layout) continue;
     const auto id = std::string(offer.format->info().id);
     m_layoutCombo->addItem(QString::fromStdString(id + " " + layout->name()), QString::fromStdString(id));
