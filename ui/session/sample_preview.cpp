@@ -4,6 +4,7 @@
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
 #include "ui/session/exploration.h"
+#include "ui/session/presets.h"
 
 #include <QCoreApplication>
 #include <QFileInfo>
@@ -51,7 +52,7 @@ Result<SamplePreview> samplePreview(const std::string& path, const Context& cont
   preview.weights = (*facts)->tensor.size();
   preview.histogram = (*facts)->weights;
   for (const int bits : {8, 4, 3, 2}) {
-    const auto choice = Choice::parse("hqq:bits=" + std::to_string(bits) + ",group=64");
+    const auto choice = previewChoice(bits);
     if (!choice) return fail(choice.error());
     ReportOptions options;
     options.percentile = false;
