@@ -117,6 +117,8 @@ void TensorDock::focusFilter() {
   m_filter->selectAll();
 }
 
+void TensorDock::focusTree() { m_tree->setFocus(Qt::OtherFocusReason); }
+
 void TensorDock::follow(const SessionState& before) {
   const auto& now = m_session.state();
   if (now.file != before.file) showFile();

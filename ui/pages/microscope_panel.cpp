@@ -46,7 +46,7 @@ MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
   m_layoutCombo->setFixedWidth(136);
   m_layoutCombo->setProperty("small", true);
   addHeaderWidget(m_layoutCombo);
-  m_plot->setMinimumHeight(112);
+  m_plot->setMinimumHeight(106);
   m_plot->setMaximumHeight(150);
   addPlot(m_plot, 1);
   auto* rule = new QFrame;
