@@ -140,7 +140,9 @@ void MainWindow::connectSession() {
   connect(&m_session, &Session::opened, this, [this] {
     m_problem->hide();
     m_changedOnDisk->hide();
-    if (m_session.state().file) m_recent.add(*m_session.state().file);
+    if (!m_session.state().file) return;
+    m_recent.add(*m_session.state().file);
+    m_tensorDock->focusTree();
   });
   connect(&m_session, &Session::fileChangedOnDisk, this, [this] {
     const auto& file = m_session.state().file;

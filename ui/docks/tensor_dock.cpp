@@ -117,6 +117,8 @@ void TensorDock::focusFilter() {
   m_filter->selectAll();
 }
 
+void TensorDock::focusTree() { m_tree->setFocus(Qt::OtherFocusReason); }
+
 void TensorDock::follow(const SessionState& before) {
   const auto& now = m_session.state();
   if (now.file != before.file) showFile();
@@ -219,9 +221,9 @@ void TensorDock::fitColumns() {
   m_tree->setColumnHidden(TensorTreeModel::Type, hide);
   m_tree->setColumnHidden(TensorTreeModel::ShapeColumn, hide);
   const QFontMetrics text(fonts::hint());
-  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("Type") + 12);
+  m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("Type") + 18);
   m_tree->setColumnWidth(TensorTreeModel::ShapeColumn, text.horizontalAdvance(QString::fromUtf8("1536×384")) + 8);
-  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 24);
+  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 22);
 }
 
 }  // namespace nibble

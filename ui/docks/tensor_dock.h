@@ -20,6 +20,7 @@ class TensorDock : public QDockWidget {
  public:
   explicit TensorDock(Session& session, QWidget* parent = nullptr);
   void focusFilter();
+  void focusTree();
 
  protected:
   void resizeEvent(QResizeEvent* event) override;

@@ -27,7 +27,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int narrowBelow = 740;
+constexpr int narrowBelow = 780;
 constexpr std::uint64_t cellsAtOnce = std::uint64_t{1} << 20;
 
 QLabel* chip(const QString& objectName, const char* look = "chip") {
@@ -125,7 +125,7 @@ QWidget* ExplorePage::buildDistributions() {
   line->addWidget(m_errorPanel, 236);
   line->addWidget(m_codesPanel, 173);
   for (auto* panel : {m_weightsPanel, m_errorPanel, m_codesPanel}) panel->setMinimumWidth(120);
-  row->setMinimumHeight(176);
+  row->setMinimumHeight(168);
   row->setMaximumHeight(260);
   return row;
 }
@@ -150,7 +150,7 @@ QWidget* ExplorePage::buildMatrix() {
   line->addWidget(m_rowsPanel, 297);
   m_matrixPanel->setMinimumWidth(300);
   m_rowsPanel->setMinimumWidth(160);
-  row->setMinimumHeight(210);
+  row->setMinimumHeight(196);
   return row;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/pages/export_page.h"
 
+#include "ui/forms/elided_label.h"
 #include "ui/forms/file_dialogs.h"
 #include "ui/forms/panel.h"
 #include "ui/forms/table_delegate.h"
@@ -51,7 +52,9 @@ QComboBox* combo(const QString& objectName, const QString& accessibleName) {
   made->setObjectName(objectName);
   made->setAccessibleName(accessibleName);
   made->setFixedHeight(sizes::control);
-  made->setMinimumWidth(150);
+  made->setMinimumWidth(100);
+  made->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+  made->setMinimumContentsLength(10);
   return made;
 }
 
@@ -176,10 +179,10 @@ QWidget* ExportPage::buildSteps() {
       rule->setStyleSheet("max-height: 10000px;");
       line->addWidget(rule);
     }
-    Step step{new QLabel, new QLabel(name), new QLabel};
+    Step step{new QLabel, new ElidedLabel("exportStep" + QString::number(m_steps.size())), new QLabel};
+    step.name->setFullText(name);
     const QString id = QString::number(m_steps.size());
     step.icon->setFixedSize(sizes::icon, sizes::icon);
-    step.name->setObjectName("exportStep" + id);
     step.value->setObjectName("exportStepValue" + id);
     step.value->setProperty("look", "label");
     auto* cell = new QHBoxLayout;
@@ -359,10 +362,12 @@ void ExportPage::showResult() {
     }
     const auto& theme = themeOf(this);
     const QColor colour = result->verified && most == 0 ? theme.good : theme.bad;
-    text = result->verified ? tr("max |difference| <b style='color:%1; font-size:16px'>%2</b> in %3 weights, %4 bits per weight")
-                                  .arg(colour.name(), QLocale().toString(most, 'g', 3), formatCount(weights), formatBpw(result->bitsPerWeight))
+    text = result->verified ? tr("max |difference| <b style='color:%1; font-size:16px'>%2</b> in %3 weights")
+                                  .arg(colour.name(), QLocale().toString(most, 'g', 3), formatCount(weights))
                             : tr("written, not read back");
   }
+  m_tripPanel->setSubtitle(result != nullptr ? tr("%1 bits per weight written to %2").arg(formatBpw(result->bitsPerWeight), QString::fromStdString(result->out.filename().string()))
+                                             : tr("written, read again by a second decoder, compared value by value"));
   m_difference->setText(text);
   m_difference->setVisible(!text.isEmpty());
   QString prefix;

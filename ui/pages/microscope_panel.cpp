@@ -46,7 +46,7 @@ MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
   m_layoutCombo->setFixedWidth(136);
   m_layoutCombo->setProperty("small", true);
   addHeaderWidget(m_layoutCombo);
-  m_plot->setMinimumHeight(112);
+  m_plot->setMinimumHeight(106);
   m_plot->setMaximumHeight(150);
   addPlot(m_plot, 1);
   auto* rule = new QFrame;
@@ -133,7 +133,7 @@ void MicroscopePanel::fillLayouts() {
   int place = 0;
   for (const auto& offer : m_session.exporter().offers()) {
     if (!offer.refusal.empty()) continue;
-    const auto layout = offer.format->layout(*m_quantized);
+    const auto& layout = offer.layout;
     if (!layout) continue;
     const auto id = std::string(offer.format->info().id);
     m_layoutCombo->addItem(QString::fromStdString(id + " " + layout->name()), QString::fromStdString(id));

@@ -2,6 +2,7 @@
 // What the Explore page and the scheme dock show, computed off the GUI thread: facts of one tensor, and what one choice makes of it.
 // Above `sampleAbove` weights a first answer comes from every 16th block of rows; it is always marked as sampled.
 #pragma once
+#include "core/formats/format.h"
 #include "core/quant/layout.h"
 #include "core/report/statistics.h"
 #include "core/report/step_error.h"
@@ -23,12 +24,20 @@ struct TensorFacts {
   Cell largest;              // place of the largest |w|, the first of equals
 };
 
+// Whether a format can hold a quantized tensor. Asking looks at every parameter, so it is done off the GUI thread.
+struct FormatOffer {
+  const Format* format = nullptr;
+  std::string refusal;                   // empty: it can
+  std::shared_ptr<const Layout> layout;  // of the codes in it; null: refused, or the format has none
+};
+
 struct Exploration {
   std::shared_ptr<const TensorFacts> facts;   // null: the tensor could not be read
   std::optional<Choice> choice;
   std::shared_ptr<const QuantizedTensor> quantized;  // null in a sampled answer and where there is a problem
   ErrorReport report;
   StepErrors steps;
+  std::vector<FormatOffer> formats;  // of `quantized`, all there are
   StorageSize size;
   double bitsPerWeight = 0;
   double seconds = 0;
