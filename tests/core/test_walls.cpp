@@ -124,6 +124,7 @@ class TestWalls : public QObject {
                                              << "button->click();";
     QTest::newRow("GUI test triggers") << "tests/ui/gui_a.cpp"
                                        << "action->trigger();";
+    QTest::newRow("GUI test opens by call") << "tests/ui/gui_a.cpp" << "window.open(path);";
     QTest::newRow("GUI test invokes") << "tests/ui/gui_a.cpp"
                                       << "QMetaObject::invokeMethod(page, \"go\");";
   }
@@ -155,6 +156,7 @@ class TestWalls : public QObject {
                                  << "#include <qcustomplot.h>";
     QTest::newRow("GUI test by events") << "tests/ui/gui_a.cpp"
                                         << "QTest::mouseClick(button, Qt::LeftButton); QTest::keyClicks(edit, \"4\");";
+    QTest::newRow("GUI test writes a file") << "tests/ui/gui_a.cpp" << "QVERIFY(file.open(QIODevice::WriteOnly));";
     QTest::newRow("model test may set") << "tests/ui/test_model.cpp"
                                         << "model.setValue(3);";
   }
