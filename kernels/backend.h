@@ -93,10 +93,11 @@ class Backend {
                            std::span<const float> table, float* out) const = 0;
 
   [[nodiscard]] virtual ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) const = 0;
-  // errorSums of contiguous groups against the decoding of their codes, which is not stored. Scale and offset one per group.
-  [[nodiscard]] virtual ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups,
-                                                   std::size_t size, AffineValue spelling, const float* scale,
-                                                   const float* offset) const = 0;
+  // encodeAffine of contiguous groups, and the errorSums of what the codes decode to, while all is in registers. The value is
+  // spelled with valueScale (which differs from `scale` where a rule multiplies by an inverse) and `zero` as its offset.
+  [[nodiscard]] virtual ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling,
+                                                       const float* scale, const float* zero, int maxCode,
+                                                       const float* valueScale, std::uint8_t* codes) const = 0;
   // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last
   // bin; values outside are counted in the first or last bin.
   virtual void histogram(const float* values, std::size_t count, float low, float high,

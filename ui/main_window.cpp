@@ -20,6 +20,7 @@
 #include <QDragEnterEvent>
 #include <QMenuBar>
 #include <QMimeData>
+#include <QScrollArea>
 #include <QSettings>
 #include <QSignalBlocker>
 #include <QStackedWidget>
@@ -38,6 +39,17 @@ QString pathOf(const QMimeData* data) {
   for (const auto& url : data->urls())
     if (url.isLocalFile()) return url.toLocalFile();
   return {};
+}
+
+// Small windows scroll the page, never the text of its plots.
+QScrollArea* scrolled(QWidget* page) {
+  auto* area = new QScrollArea;
+  area->setObjectName(page->objectName() + "Scroll");
+  area->setWidget(page);
+  area->setWidgetResizable(true);
+  area->setFrameShape(QFrame::NoFrame);
+  area->setFocusPolicy(Qt::NoFocus);
+  return area;
 }
 
 }  // namespace
@@ -86,7 +98,7 @@ void MainWindow::buildCentre() {
   m_explore = new ExplorePage(m_session);
   m_compare = new ComparePage(m_session);
   m_export = new ExportPage(m_session);
-  for (QWidget* page : std::initializer_list<QWidget*>{m_explore, m_compare, m_export}) m_pages->addWidget(page);
+  for (QWidget* page : std::initializer_list<QWidget*>{m_explore, m_compare, m_export}) m_pages->addWidget(scrolled(page));
   auto* column = new QVBoxLayout(workspace);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(0);
@@ -100,7 +112,7 @@ void MainWindow::buildCentre() {
   rule->setFixedHeight(1);
   column->addWidget(rule);
   column->addWidget(m_pages, 1);
-  m_whole->addWidget(m_start);
+  m_whole->addWidget(scrolled(m_start));
   m_whole->addWidget(workspace);
 
   auto* centre = new QWidget;
@@ -128,7 +140,9 @@ void MainWindow::connectSession() {
   connect(&m_session, &Session::opened, this, [this] {
     m_problem->hide();
     m_changedOnDisk->hide();
-    if (m_session.state().file) m_recent.add(*m_session.state().file);
+    if (!m_session.state().file) return;
+    m_recent.add(*m_session.state().file);
+    m_tensorDock->focusTree();
   });
   connect(&m_session, &Session::fileChangedOnDisk, this, [this] {
     const auto& file = m_session.state().file;

@@ -284,7 +284,8 @@ class Export {
       m_result.tensors[i].maxDifference = *largest;
       if (*largest != 0)
         return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) +
-                    "; nothing was kept");
+                    "; nothing was kept",
+                    ErrorKind::Check);
       arrays += m_arrays[i].size();
     }
     NIBBLE_TRY(proveCopies(weights, m_copies, arrays, m_context));

@@ -48,16 +48,18 @@ struct Block {
   [[nodiscard]] std::size_t groups() const { return weights.size() / group; }
 };
 
-// Group-wise asymmetric 4-bit codes of a block: ranges, scale and minimum, codes.
-void quantizeBlock(const kernels::Backend& backend, Block& block) {
-  const GroupView view = GroupView::contiguous(block.weights.data(), block.groups(), group);
-  backend.ranges(view, block.low, block.scale);
-  for (std::size_t g = 0; g < view.groups; ++g)
-    block.scale[g] = kernels::minmaxScale({block.low[g], block.scale[g]}, levels - 1);
-  backend.encodeAffine(view, CodeRule::SubtractDivideRound, block.scale, block.low, levels - 1, block.codes);
+GroupView viewOf(const Block& block) {
+  return GroupView::contiguous(block.weights.data(), block.groups(), group);
 }
 
-// Runs visit(state, block) over quantized blocks, and merge(state) when a strip of them ends.
+// Minimum and step of the groups of a block.
+void findParameters(const kernels::Backend& backend, Block& block) {
+  backend.ranges(viewOf(block), block.low, block.scale);
+  for (std::size_t g = 0; g < block.groups(); ++g)
+    block.scale[g] = kernels::minmaxScale({block.low[g], block.scale[g]}, levels - 1);
+}
+
+// Runs visit(state, block) over blocks, and merge(state) when a strip of them ends.
 template <class State, class Visit, class Merge>
 Status overBlocks(const Buffers& buffers, const Context& context, const Visit& visit, const Merge& merge) {
   const auto body = [&](std::size_t begin, std::size_t end) {
@@ -65,7 +67,7 @@ Status overBlocks(const Buffers& buffers, const Context& context, const Visit& v
     end = begin + (end - begin) / group * group;
     for (std::size_t at = begin; at < end; at += blockGroups * group) {
       Block block{buffers.weights().subspan(at, std::min(blockGroups * group, end - at)), buffers.codes().data() + at, {}, {}};
-      quantizeBlock(*context.backend, block);
+      findParameters(*context.backend, block);
       visit(state, block);
     }
     merge(state);
@@ -77,8 +79,11 @@ Status overBlocks(const Buffers& buffers, const Context& context, const Visit& v
 struct Nothing {};
 
 Status quantizeAlone(const Buffers& buffers, const Context& context) {
-  return overBlocks<Nothing>(
-      buffers, context, [](Nothing&, const Block&) {}, [](const Nothing&) {});
+  const auto encode = [&](Nothing&, const Block& block) {
+    context.backend->encodeAffine(viewOf(block), CodeRule::SubtractDivideRound, block.scale, block.low, levels - 1,
+                                  block.codes);
+  };
+  return overBlocks<Nothing>(buffers, context, encode, [](const Nothing&) {});
 }
 
 struct Statistics {
@@ -90,8 +95,9 @@ Status quantizeWithStatistics(const Buffers& buffers, const Context& context, bo
   std::mutex mutex;
   Statistics total;
   const auto visit = [&](Statistics& statistics, const Block& block) {
-    statistics.sums += context.backend->errorSumsOfCodes(block.weights.data(), block.codes, block.groups(), group,
-                                                         kernels::AffineValue::ScalePlusBias, block.scale, block.low);
+    statistics.sums +=
+        context.backend->encodeAffineMeasured(viewOf(block), CodeRule::SubtractDivideRound, kernels::AffineValue::ScalePlusBias,
+                                              block.scale, block.low, levels - 1, block.scale, block.codes);
     if (!withHistogram) return;
     float decoded[blockGroups * group];
     context.backend->decodeScalePlusBias(block.codes, block.groups(), group, block.scale, block.low, decoded);

@@ -38,8 +38,8 @@ class CudaBackend final : public Backend {
     refuse();
   }
   ErrorSums errorSums(const float*, const float*, std::size_t) const override { refuse(); }
-  ErrorSums errorSumsOfCodes(const float*, const std::uint8_t*, std::size_t, std::size_t, AffineValue, const float*,
-                             const float*) const override {
+  ErrorSums encodeAffineMeasured(const GroupView&, CodeRule, AffineValue, const float*, const float*, int, const float*,
+                                 std::uint8_t*) const override {
     refuse();
   }
   void histogram(const float*, std::size_t, float, float, std::span<std::uint64_t>) const override { refuse(); }

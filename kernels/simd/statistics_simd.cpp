@@ -3,7 +3,6 @@
 #define HWY_TARGET_INCLUDE "kernels/simd/statistics_simd.cpp"
 #include "hwy/foreach_target.h"  // compiles this file once per instruction set
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/math/minifloat.h"
 #include "kernels/math/statistics.h"
@@ -15,112 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Doubles = hn::ScalableTag<double>;
-using HalfFloats = hn::Rebind<float, Doubles>;
 using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
-
-// Sums of one lane each, in double; lanes are added when a run ends.
-struct Sums {
-  hn::Vec<Doubles> error, errorSquared, errorAbsolute, weightSquared, reconstructedSquared, product;
-  hn::Vec<HalfFloats> largest;
-};
-
-HWY_INLINE Sums noSums() {
-  const auto none = hn::Zero(Doubles());
-  return {none, none, none, none, none, none, hn::Zero(HalfFloats())};
-}
-
-HWY_INLINE void addTo(Sums& sums, hn::Vec<HalfFloats> w, hn::Vec<HalfFloats> r) {
-  const Doubles d;
-  const auto e = hn::Sub(w, r);
-  sums.largest = hn::Max(sums.largest, hn::Abs(e));
-  const auto wideE = hn::PromoteTo(d, e), wideW = hn::PromoteTo(d, w), wideR = hn::PromoteTo(d, r);
-  sums.error = hn::Add(sums.error, wideE);
-  sums.errorAbsolute = hn::Add(sums.errorAbsolute, hn::Abs(wideE));
-  // Products of two float32 are exact in double, so a fused addition rounds the same.
-  sums.errorSquared = hn::MulAdd(wideE, wideE, sums.errorSquared);
-  sums.weightSquared = hn::MulAdd(wideW, wideW, sums.weightSquared);
-  sums.reconstructedSquared = hn::MulAdd(wideR, wideR, sums.reconstructedSquared);
-  sums.product = hn::MulAdd(wideW, wideR, sums.product);
-}
-
-HWY_INLINE void finish(const Sums& a, const Sums& b, ErrorSums& sums) {
-  const Doubles d;
-  const auto total = [&](hn::Vec<Doubles> x, hn::Vec<Doubles> y) { return hn::GetLane(hn::SumOfLanes(d, hn::Add(x, y))); };
-  sums.error += total(a.error, b.error);
-  sums.errorSquared += total(a.errorSquared, b.errorSquared);
-  sums.errorAbsolute += total(a.errorAbsolute, b.errorAbsolute);
-  sums.weightSquared += total(a.weightSquared, b.weightSquared);
-  sums.reconstructedSquared += total(a.reconstructedSquared, b.reconstructedSquared);
-  sums.product += total(a.product, b.product);
-  HWY_ALIGN float largest[hn::MaxLanes(HalfFloats())];
-  hn::Store(hn::Max(a.largest, b.largest), HalfFloats(), largest);
-  for (std::size_t i = 0; i < hn::Lanes(d); ++i) sums.maxError = std::max(sums.maxError, largest[i]);
-}
-
-ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
-  const HalfFloats half;
-  const std::size_t lanes = hn::Lanes(half);
-  Sums a = noSums(), b = noSums();
-  std::size_t k = 0;
-  for (; k + 2 * lanes <= count; k += 2 * lanes) {
-    addTo(a, hn::LoadU(half, weights + k), hn::LoadU(half, reconstructed + k));
-    addTo(b, hn::LoadU(half, weights + k + lanes), hn::LoadU(half, reconstructed + k + lanes));
-  }
-  ErrorSums sums;
-  for (std::size_t i = k; i < count; ++i) include(sums, weights[i], reconstructed[i]);
-  sums.count = count;
-  finish(a, b, sums);
-  return sums;
-}
-
-// The reconstruction of codes in registers: float32, each operation rounded.
-template <AffineValue spelling>
-HWY_INLINE hn::Vec<HalfFloats> decoded(const std::uint8_t* codes, hn::Vec<HalfFloats> scale, hn::Vec<HalfFloats> offset) {
-  const HalfFloats half;
-  const hn::Rebind<std::uint8_t, HalfFloats> bytes;
-  const hn::RebindToSigned<HalfFloats> integers;
-  const auto code = hn::ConvertTo(half, hn::PromoteTo(integers, hn::LoadU(bytes, codes)));
-  if constexpr (spelling == AffineValue::ScaleMinusZero)
-    return hn::Mul(scale, hn::Sub(code, offset));
-  else
-    return hn::Add(hn::Mul(scale, code), offset);
-}
-
-template <AffineValue spelling>
-ErrorSums errorSumsOfRule(const float* weights, const std::uint8_t* codes, std::size_t groups, std::size_t size,
-                          const float* scale, const float* offset) {
-  const HalfFloats half;
-  const std::size_t lanes = hn::Lanes(half);
-  constexpr std::size_t ahead = 4096;  // weights: what is measured now was fetched a while ago, what comes next is fetched now
-  Sums a = noSums(), b = noSums();
-  ErrorSums sums;
-  for (std::size_t g = 0; g < groups; ++g, weights += size, codes += size) {
-    const auto s = hn::Set(half, scale[g]), o = hn::Set(half, offset[g]);
-    std::size_t k = 0;
-    for (; k + 2 * lanes <= size; k += 2 * lanes) {
-      hwy::Prefetch(reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(weights + k) + ahead * sizeof(float)));
-      addTo(a, hn::LoadU(half, weights + k), decoded<spelling>(codes + k, s, o));
-      addTo(b, hn::LoadU(half, weights + k + lanes), decoded<spelling>(codes + k + lanes, s, o));
-    }
-    for (; k < size; ++k) {
-      const auto code = static_cast<float>(codes[k]);
-      include(sums, weights[k],
-              spelling == AffineValue::ScaleMinusZero ? scale[g] * (code - offset[g]) : scale[g] * code + offset[g]);
-    }
-  }
-  sums.count = groups * size;
-  finish(a, b, sums);
-  return sums;
-}
-
-ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups, std::size_t size,
-                           AffineValue spelling, const float* scale, const float* offset) {
-  return spelling == AffineValue::ScaleMinusZero
-             ? errorSumsOfRule<AffineValue::ScaleMinusZero>(weights, codes, groups, size, scale, offset)
-             : errorSumsOfRule<AffineValue::ScalePlusBias>(weights, codes, groups, size, scale, offset);
-}
 
 void histogram(const float* values, const float* reconstructed, std::size_t count, float low, float high,
                std::span<std::uint64_t> counts) {
@@ -227,8 +122,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nibble::kernels::simd {
 
-HWY_EXPORT(errorSums);
-HWY_EXPORT(errorSumsOfCodes);
 HWY_EXPORT(histogram);
 HWY_EXPORT(firstNonFinite);
 HWY_EXPORT(widenHalf);
@@ -236,13 +129,6 @@ HWY_EXPORT(widenBfloat);
 HWY_EXPORT(readAll);
 HWY_EXPORT(target);
 
-ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
-  return HWY_DYNAMIC_DISPATCH(errorSums)(weights, reconstructed, count);
-}
-ErrorSums errorSumsOfCodes(const float* weights, const std::uint8_t* codes, std::size_t groups, std::size_t size,
-                           AffineValue spelling, const float* scale, const float* offset) {
-  return HWY_DYNAMIC_DISPATCH(errorSumsOfCodes)(weights, codes, groups, size, spelling, scale, offset);
-}
 void histogram(const float* values, const float* reconstructed, std::size_t count, float low, float high,
                std::span<std::uint64_t> counts) {
   HWY_DYNAMIC_DISPATCH(histogram)(values, reconstructed, count, low, high, counts);

@@ -67,9 +67,8 @@ void quantizeMeasured(const Backend& backend, Data& data) {
     const GroupView view = GroupView::contiguous(weights, std::min<std::size_t>(16, data.low.size() - g), Data::group);
     backend.ranges(view, &data.low[g], &data.high[g]);
     for (std::size_t i = g; i < g + view.groups; ++i) data.scale[i] = (data.high[i] - data.low[i]) / 15;
-    backend.encodeAffine(view, CodeRule::SubtractDivideRound, &data.scale[g], &data.low[g], 15, codes);
-    sums += backend.errorSumsOfCodes(weights, codes, view.groups, Data::group, AffineValue::ScalePlusBias, &data.scale[g],
-                                     &data.low[g]);
+    sums += backend.encodeAffineMeasured(view, CodeRule::SubtractDivideRound, AffineValue::ScalePlusBias, &data.scale[g],
+                                         &data.low[g], 15, &data.scale[g], codes);
   }
   benchmark::DoNotOptimize(sums);
 }

@@ -334,25 +334,31 @@ class TestBackends : public QObject {
     });
   }
 
-  void sumsOfCodesAgree() {
+  void measuredCodesAgree() {
     everywhere([](const Backend& backend, Kind kind, Shape shape, bool strided) {
       if (strided || kind == Kind::Huge) return;  // steps of such groups are infinite
       const Floats w = weights(kind, shape.groups * shape.size, 16);
-      const Parameters p =
-          parameters(GroupView::contiguous(w.data(), shape.groups, shape.size), CodeRule::SubtractDivideRound, 15);
-      Bytes codes(w.size());
-      hostBackend().encodeAffine(GroupView::contiguous(w.data(), shape.groups, shape.size), CodeRule::SubtractDivideRound,
-                                 p.scale.data(), p.zero.data(), 15, codes.data());
-      for (const AffineValue spelling : {AffineValue::ScaleMinusZero, AffineValue::ScalePlusBias}) {
-        const auto sums = [&](const Backend& of) {
-          return of.errorSumsOfCodes(w.data(), codes.data(), shape.groups, shape.size, spelling, p.scale.data(), p.zero.data());
-        };
-        const ErrorSums a = sums(hostBackend()), b = sums(backend);
-        QCOMPARE(a.count, b.count);
-        QCOMPARE(a.maxError, b.maxError);
-        QVERIFY(std::fabs(a.errorSquared - b.errorSquared) <= 1e-12 * a.errorSquared);
-        QVERIFY(std::fabs(a.product - b.product) <= 1e-12 * (a.weightSquared + a.reconstructedSquared));
-        QVERIFY(std::fabs(a.error - b.error) <= 1e-12 * a.errorAbsolute);
+      const GroupView view = GroupView::contiguous(w.data(), shape.groups, shape.size);
+      for (const CodeRule rule :
+           {CodeRule::DivideRoundAdd, CodeRule::DivideAddRound, CodeRule::SubtractDivideRound, CodeRule::MultiplyAddRound}) {
+        const Parameters p = parameters(view, rule, 15);
+        Floats valueScale = p.scale;
+        if (rule == CodeRule::MultiplyAddRound)
+          for (float& scale : valueScale) scale = 1 / scale;
+        for (const AffineValue spelling : {AffineValue::ScaleMinusZero, AffineValue::ScalePlusBias}) {
+          Bytes expected(w.size()), codes(w.size());
+          const auto sums = [&](const Backend& of, Bytes& out) {
+            return of.encodeAffineMeasured(view, rule, spelling, p.scale.data(), p.zero.data(), 15, valueScale.data(),
+                                           out.data());
+          };
+          const ErrorSums a = sums(hostBackend(), expected), b = sums(backend, codes);
+          QVERIFY(sameBits(expected, codes));
+          QCOMPARE(a.count, b.count);
+          QCOMPARE(a.maxError, b.maxError);
+          QVERIFY(std::fabs(a.errorSquared - b.errorSquared) <= 1e-12 * a.errorSquared);
+          QVERIFY(std::fabs(a.product - b.product) <= 1e-12 * (a.weightSquared + a.reconstructedSquared));
+          QVERIFY(std::fabs(a.error - b.error) <= 1e-12 * a.errorAbsolute);
+        }
       }
     });
   }

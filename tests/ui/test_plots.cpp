@@ -342,7 +342,7 @@ class TestPlots : public QObject {
   // Constant weights, exact reconstructions, one point, nothing counted.
   void degenerateDataIsDrawn() {
     auto* weights = static_cast<HistogramPlot*>(find("weightHistogram"));
-    weights->setData({Histogram{0.5, 0.5, {64}}, {0.5, 0.5}, Family::Hqq, {}});
+    weights->setData({Histogram{0.45, 0.45, {64}}, {}, Family::Hqq, {}});
     const QImage image = weights->grab().toImage();
     int bars = 0;
     for (int y = 0; y < image.height(); ++y) {

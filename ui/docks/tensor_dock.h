@@ -20,6 +20,7 @@ class TensorDock : public QDockWidget {
  public:
   explicit TensorDock(Session& session, QWidget* parent = nullptr);
   void focusFilter();
+  void focusTree();
 
  protected:
   void resizeEvent(QResizeEvent* event) override;
@@ -33,6 +34,7 @@ class TensorDock : public QDockWidget {
   void selectionChanged();
   void expandSome();
   void fitColumns();
+  void showCounts();
 
   Session& m_session;
   DockHeader* m_header;

@@ -26,7 +26,8 @@ void CardButton::setLine(const QString& line) {
 
 void CardButton::paintEvent(QPaintEvent* event) {
   QPushButton::paintEvent(event);
-  const auto& theme = themeOf(this);
+  // The accent ground of the primary card would pass for a light window.
+  const auto& theme = themeOf(static_cast<const QWidget*>(nullptr));
   QPainter painter(this);
   const QColor strong = m_primary ? theme.accentText : theme.text;
   const QColor quiet = m_primary ? mixed(theme.accentText, theme.accent, 0.85) : theme.text2;

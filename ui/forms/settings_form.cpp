@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/forms/settings_form.h"
 
+#include "ui/forms/elided_label.h"
 #include "ui/forms/segments.h"
 #include "ui/theme/theme.h"
 
@@ -19,7 +20,7 @@ namespace nibble {
 namespace {
 
 constexpr int segmentsMost = 6;
-constexpr int labelWidth = 72;
+constexpr int labelWidth = 76;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 QString valueText(const SettingValue& value) { return string(toText(value)); }
@@ -32,6 +33,15 @@ void sortNumbers(std::vector<SettingValue>& values) {
   };
   if (std::all_of(values.begin(), values.end(), [](const auto& v) { return std::holds_alternative<std::int64_t>(v) || std::holds_alternative<double>(v); }))
     std::stable_sort(values.begin(), values.end(), [&](const auto& a, const auto& b) { return number(a) < number(b); });
+}
+
+// Whether the labels fit side by side in the narrowest dock.
+bool fitSideBySide(const SettingInfo& info, const std::vector<SettingValue>& values) {
+  constexpr int room = 172, around = 12;
+  const QFontMetrics metrics(fonts::bold());
+  int width = 0;
+  for (const auto& value : values) width += metrics.horizontalAdvance(valueLabel(info, value)) + around;
+  return width <= room;
 }
 
 bool relevant(const SettingInfo& info, const Choice& choice) {
@@ -84,11 +94,11 @@ void SettingsForm::build(const Scheme& scheme) {
 SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
   Row row;
   row.key = info.key;
-  row.label = new QLabel(string(info.label));
+  row.label = new ElidedLabel("label_" + string(info.key));
+  row.label->setFullText(string(info.label));
   row.label->setProperty("look", "label");
   row.label->setFixedWidth(labelWidth);
   row.label->setMinimumHeight(sizes::control + sizes::gap);
-  row.label->setToolTip(string(info.help));
   row.field = makeField(info, "setting_" + string(info.key));
   row.field->setToolTip(string(info.help));
   row.field->setAccessibleName(string(info.label));
@@ -120,7 +130,7 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& name) {
     connect(box, &QCheckBox::toggled, this, [this, key](bool on) { emit valueChosen(key, on); });
     return box;
   }
-  if (!values.empty() && values.size() <= segmentsMost) {
+  if (!values.empty() && values.size() <= segmentsMost && fitSideBySide(info, values)) {
     auto* segments = new Segments(name, string(info.label));
     segments->setFixedHeight(sizes::control);
     connect(segments, &Segments::chosen, this, [this, &info, key](const QString& text) {

@@ -55,11 +55,11 @@ void TableDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelIn
   const QColor colour = toneColour(theme, static_cast<Tone>(index.data(ToneRole).toInt()));
   option->palette.setColor(QPalette::Text, colour);
   option->palette.setColor(QPalette::HighlightedText, colour);
-  if (index.data(HighlightRole).toBool()) option->backgroundBrush = theme.accentSoft;
   option->textElideMode = Qt::ElideRight;
 }
 
 void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const {
+  if (index.data(HighlightRole).toBool()) painter->fillRect(option.rect, themeOf(option.palette).accentSoft);
   const auto answer = index.data(AnswerRole);
   const auto family = index.data(FamilyRole);
   const auto iconName = index.data(IconNameRole).toString();
@@ -85,7 +85,7 @@ void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option,
   painter->setFont(ground.font);
   painter->setPen(ground.palette.color(QPalette::Text));
   const QRect place = option.rect.adjusted(markSpace + 4, 0, -4, 0);
-  painter->drawText(place, Qt::AlignVCenter | Qt::AlignLeft, ground.fontMetrics.elidedText(text, Qt::ElideRight, place.width()));
+  painter->drawText(place, Qt::AlignVCenter | Qt::AlignLeft, QFontMetrics(ground.font).elidedText(text, Qt::ElideRight, place.width()));
   painter->restore();
 }
 

@@ -9,6 +9,7 @@
 #include "ui/forms/settings_form.h"
 #include "ui/forms/table_delegate.h"
 #include "ui/models/candidate_model.h"
+#include "ui/pages/compare_data.h"
 #include "ui/plots/overlay_histogram_plot.h"
 #include "ui/plots/pareto_plot.h"
 #include "ui/session/comparer.h"
@@ -37,7 +38,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int narrowBelow = 740;
+constexpr int narrowBelow = 790;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 
@@ -49,14 +50,6 @@ bool writeText(const QString& path, const QByteArray& text, QString& problem) {
 }
 
 }  // namespace
-
-QString shortLabel(const Choice& choice) {
-  QString label = QString::fromUtf8(choice.scheme().info().id.data(), static_cast<int>(choice.scheme().info().id.size()));
-  for (const char* key : {"bits", "type", "element"})
-    if (choice.has(key)) label += " " + string(toText(choice.value(key)));
-  if (choice.has("nested") && choice.value("nested") == SettingValue{true}) label += QObject::tr(" nested");
-  return label;
-}
 
 ComparePage::ComparePage(Session& session, QWidget* parent) : QWidget(parent), m_session(session) {
   setObjectName("comparePage");
@@ -151,18 +144,20 @@ QWidget* ComparePage::buildTable() {
   auto* header = m_table->horizontalHeader();
   header->setSectionResizeMode(QHeaderView::Fixed);
   header->setSectionResizeMode(CandidateModel::SchemeText, QHeaderView::Stretch);
-  const QFontMetrics text(fonts::numbers());
-  const auto width = [&](int section, const char* widest) { m_table->setColumnWidth(section, text.horizontalAdvance(QString::fromUtf8(widest)) + 20); };
+  const QFontMetrics head(fonts::hint()), text(fonts::bold());
+  const auto width = [&](int section, const QString& header, const char* widest) {
+    m_table->setColumnWidth(section, std::max(head.horizontalAdvance(header) + 22, text.horizontalAdvance(QLatin1String(widest)) + 19));
+  };
   m_table->setColumnWidth(CandidateModel::Tick, 28);
-  width(CandidateModel::Bpw, "16.00");
-  width(CandidateModel::Kib, "1440.00");
-  width(CandidateModel::Mse, "MSE ·10⁻⁵");
-  width(CandidateModel::Ratio, "÷ base0");
-  width(CandidateModel::Sqnr, "SQNR dB");
-  width(CandidateModel::RelativeF, "Rel. F %");
-  width(CandidateModel::MaxError, "Max |e|0");
-  width(CandidateModel::Cosine, "0.99999");
-  width(CandidateModel::Milliseconds, "1184.5");
+  width(CandidateModel::Bpw, tr("bpw"), "16.00");
+  width(CandidateModel::Kib, tr("KiB"), "1440.0");
+  width(CandidateModel::Mse, tr("MSE ·%1").arg(formatPower(-5)), "0.0541");
+  width(CandidateModel::Ratio, tr("÷ base"), "0.008x");
+  width(CandidateModel::Sqnr, tr("SQNR dB"), "166.55");
+  width(CandidateModel::RelativeF, tr("Rel. F %"), "100.00");
+  width(CandidateModel::MaxError, tr("Max |e|"), "0.4504");
+  width(CandidateModel::Cosine, tr("Cosine"), "0.99999");
+  width(CandidateModel::Milliseconds, tr("ms"), "184.5");
   connect(m_model, &CandidateModel::tickRequested, this, [this](int source, bool ticked) {
     m_session.edit(ticked ? tr("Tick candidate") : tr("Untick candidate"), {}, [&](SessionState& state) { state.candidates[static_cast<std::size_t>(source)].ticked = ticked; });
   });
@@ -244,71 +239,17 @@ void ComparePage::showView() {
 }
 
 void ComparePage::refresh() {
-  const auto& state = m_session.state();
-  std::vector<CandidateRow> rows;
-  for (std::size_t i = 0; i < state.candidates.size(); ++i) {
-    const auto& candidate = state.candidates[i];
-    CandidateRow row;
-    row.text = string(candidate.choice.text());
-    row.shortText = string(candidate.choice.shortText());
-    row.family = candidate.choice.scheme().info().family;
-    row.ticked = candidate.ticked;
-    row.baseline = i == state.baseline;
-    if (const auto* result = m_session.comparer().result(candidate.choice)) {
-      row.problem = string(result->problem);
-      row.known = result->problem.empty();
-      row.bitsPerWeight = result->bitsPerWeight;
-      row.size = result->size;
-      row.weights = result->weights;
-      row.seconds = result->seconds;
-      if (row.known) {
-        row.mse = result->report.mse();
-        row.sqnrDb = result->report.sqnrDb();
-        row.relativeFrobenius = result->report.relativeFrobenius();
-        row.maxError = result->report.maxError();
-        row.cosine = result->report.cosine();
-      }
-    }
-    rows.push_back(std::move(row));
-  }
+  auto rows = candidateRows(m_session);
   m_stack->setCurrentIndex(rows.empty() ? 1 : 0);
   m_model->setRows(std::move(rows));
-  showPlots();
-}
-
-void ComparePage::showPlots() {
-  const auto& state = m_session.state();
-  std::vector<OverlaySeries> series;
-  ParetoData data;
-  m_paretoSources.clear();
-  for (std::size_t i = 0; i < state.candidates.size(); ++i) {
-    const auto& candidate = state.candidates[i];
-    const auto* result = m_session.comparer().result(candidate.choice);
-    if (result == nullptr || !result->problem.empty()) continue;
-    const bool baseline = i == state.baseline;
-    const Family family = candidate.choice.scheme().info().family;
-    if (candidate.ticked) series.push_back({result->report.errors, shortLabel(candidate.choice), result->report.rmse(), family, baseline});
-    ParetoPoint point;
-    point.bitsPerWeight = result->bitsPerWeight;
-    point.mebibytes = static_cast<double>(result->size.total()) / (1 << 20);
-    point.sqnrDb = result->report.sqnrDb();
-    point.label = shortLabel(candidate.choice);
-    point.text = string(candidate.choice.shortText());
-    point.family = family;
-    point.baseline = baseline;
-    point.ticked = candidate.ticked;
-    data.points.push_back(std::move(point));
-    data.weights = static_cast<double>(result->weights);
-    m_paretoSources.push_back(static_cast<int>(i));
-  }
+  auto series = overlaySeries(m_session);
+  auto pareto = paretoData(m_session, m_paretoSources);
   const auto ticked = series.size();
   m_errorPanel->setSubtitle(ticked > overlaySeriesMost ? tr("of the first %1 of %2 ticked rows").arg(overlaySeriesMost).arg(ticked) : tr("of the ticked rows"));
-  markDominated(data.points);
-  data.bounds.push_back(gaussianBound());
   if (series.empty()) m_overlay->clear();
   else m_overlay->setData(std::move(series));
-  if (data.points.empty()) m_pareto->clear();
-  else m_pareto->setData(std::move(data));
+  if (pareto.points.empty()) m_pareto->clear();
+  else m_pareto->setData(std::move(pareto));
 }
 
 void ComparePage::spanProblems() {
@@ -417,7 +358,7 @@ void ComparePage::saveTable() {
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  const bool narrow = width() < narrowBelow + 30;
+  const bool narrow = width() < narrowBelow;
   for (const int column : {CandidateModel::MaxError, CandidateModel::Cosine, CandidateModel::Milliseconds}) m_table->setColumnHidden(column, narrow);
 }
 

@@ -51,7 +51,6 @@ class ComparePage : public QWidget {
   QMenu* pictureMenu();
   void follow(const SessionState& before);
   void refresh();
-  void showPlots();
   void showView();
   void spanProblems();
   void openRowMenu(const QPoint& place);
@@ -76,8 +75,5 @@ class ComparePage : public QWidget {
   Segments* m_axis;
   std::vector<int> m_paretoSources;  // candidate of each Pareto point
 };
-
-// "hqq 4", "nf4 nested": a choice on a plot.
-QString shortLabel(const Choice& choice);
 
 }  // namespace nibble

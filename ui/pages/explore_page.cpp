@@ -27,7 +27,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int narrowBelow = 740;
+constexpr int narrowBelow = 780;
 constexpr std::uint64_t cellsAtOnce = std::uint64_t{1} << 20;
 
 QLabel* chip(const QString& objectName, const char* look = "chip") {
@@ -87,10 +87,10 @@ QWidget* ExplorePage::buildHeader() {
   m_facts->setToolTip(tr("Kurtosis: fourth central moment over the squared variance; 3 for a Gaussian, more with heavy tails"));
   m_exactness = chip("exactness", "chipGood");
   line->addWidget(m_name);
-  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label);
+  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label, 0, Qt::AlignVCenter);
   line->addStretch(1);
   line->addWidget(m_facts);
-  line->addWidget(m_exactness);
+  line->addWidget(m_exactness, 0, Qt::AlignVCenter);
   return header;
 }
 
@@ -125,7 +125,7 @@ QWidget* ExplorePage::buildDistributions() {
   line->addWidget(m_errorPanel, 236);
   line->addWidget(m_codesPanel, 173);
   for (auto* panel : {m_weightsPanel, m_errorPanel, m_codesPanel}) panel->setMinimumWidth(120);
-  row->setMinimumHeight(176);
+  row->setMinimumHeight(168);
   row->setMaximumHeight(260);
   return row;
 }
@@ -150,7 +150,7 @@ QWidget* ExplorePage::buildMatrix() {
   line->addWidget(m_rowsPanel, 297);
   m_matrixPanel->setMinimumWidth(300);
   m_rowsPanel->setMinimumWidth(160);
-  row->setMinimumHeight(200);
+  row->setMinimumHeight(196);
   return row;
 }
 
@@ -221,7 +221,7 @@ void ExplorePage::showExploration() {
   }
   std::vector<RowRange> ranges;
   ranges.reserve(exploration->facts->rows.size());
-  for (const auto& row : exploration->facts->rows) ranges.push_back({row.low, row.percent1, row.median, row.percent99, row.high});
+  for (const auto& row : exploration->facts->rows) ranges.push_back({row.min, row.p01, row.median, row.p99, row.max});
   m_rows->setData(std::move(ranges));
   showCell();
 }
@@ -234,7 +234,7 @@ void ExplorePage::showHeader(const Exploration& exploration) {
   m_type->setText(item != nullptr ? QString::fromStdString(item->type) : QString::fromUtf8(typeName.data(), static_cast<int>(typeName.size())));
   m_shape->setText(formatShape(tensor.shape()));
   m_size->setText(formatSize(item != nullptr ? item->sizeBytes : tensor.bytes().size()));
-  m_facts->setText(tr("max |w| %1   kurtosis %2").arg(formatFixed(exploration.facts->absMax, 4), formatFixed(exploration.facts->kurtosis, 2)));
+  m_facts->setText(tr("max |w| %1   kurtosis %2").arg(formatFixed(static_cast<double>(exploration.facts->statistics.absMax), 4), formatFixed(exploration.facts->statistics.kurtosis, 2)));
   const bool exact = exploration.exact();
   m_exactness->setText(exact ? tr("exact") : tr("sampled 1/%1").arg(exploration.sampledEvery));
   m_exactness->setProperty("look", exact ? "chipGood" : "chipWarn");
@@ -246,12 +246,15 @@ void ExplorePage::showDistributions(const Exploration& exploration) {
   if (!exploration.ok()) {
     m_errors->clear();
     m_codes->clear();
+    m_codes->setEmptyText(tr("no codes"));
     m_codesPanel->setSubtitle({});
     return;
   }
   const Family family = familyOf(exploration);
   m_errors->setData({exploration.steps.errors, exploration.steps.outsideShare, exploration.steps.inSteps, family});
-  m_codes->setData({exploration.report.occupancy, family, -1});
+  if (exploration.report.occupancy.empty()) m_codes->clear();
+  else m_codes->setData({exploration.report.occupancy, family, -1});
+  m_codes->setEmptyText(tr("more than 4096 codes"));
   m_codesPanel->setSubtitle(tr("entropy %1 bit").arg(formatFixed(exploration.report.codeEntropy, 2)));
 }
 
@@ -265,7 +268,7 @@ void ExplorePage::showLevels() {
     const Cell cell = m_session.explorer().cell();
     const MatrixSource place(m_shown->facts->tensor, m_shown->quantized);
     for (const float level : levelsAt(*m_shown->quantized, place.storedIndex(cell.row, cell.column))) data.levels.push_back(level);
-    m_weightsPanel->setSubtitle(tr("levels of %1").arg(describeGroup(*m_shown->quantized, place, cell)));
+    m_weightsPanel->setSubtitle(data.levels.empty() ? QString() : tr("levels of %1").arg(describeGroup(*m_shown->quantized, place, cell)));
   } else {
     m_weightsPanel->setSubtitle({});
   }
@@ -311,7 +314,7 @@ void ExplorePage::showMatrixLine() {
   const bool mean = m_session.state().viewOption("matrix.pool", "max") == "mean";
   const bool isSigned = m_quantity->value() == "value";
   const double rows = m_matrix->rowsPerPixel();
-  QString line = rows <= 1 ? tr("single weights") : tr("pooled by %1, %2 rows a pixel").arg(mean ? tr("mean") : isSigned ? tr("max |·|") : tr("max"), formatFixed(rows, 1));
+  QString line = rows <= 1 ? tr("single weights") : tr("by %1, %2 rows a pixel").arg(mean ? tr("mean") : isSigned ? tr("max |·|") : tr("max"), formatFixed(rows, 1));
   if (m_pictureSampled) line += tr(", sampled");
   m_matrixPanel->setSubtitle(line);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/pages/export_page.h"
 
+#include "ui/forms/elided_label.h"
 #include "ui/forms/file_dialogs.h"
 #include "ui/forms/panel.h"
 #include "ui/forms/table_delegate.h"
@@ -51,7 +52,9 @@ QComboBox* combo(const QString& objectName, const QString& accessibleName) {
   made->setObjectName(objectName);
   made->setAccessibleName(accessibleName);
   made->setFixedHeight(sizes::control);
-  made->setMinimumWidth(150);
+  made->setMinimumWidth(100);
+  made->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+  made->setMinimumContentsLength(10);
   return made;
 }
 
@@ -114,8 +117,8 @@ QWidget* ExportPage::buildTarget() {
   grid->addWidget(fieldLabel(tr("Tensors"), m_scope), 0, 5);
   grid->addWidget(m_scope, 0, 6, 1, 2);
   grid->addWidget(fieldLabel(tr("Folder"), m_folder), 1, 0);
-  grid->addWidget(m_folder, 1, 1, 1, 2);
-  grid->addWidget(m_choose, 1, 3, Qt::AlignLeft);
+  grid->addWidget(m_folder, 1, 1, 1, 3);
+  grid->addWidget(m_choose, 1, 4, Qt::AlignLeft);
   grid->addWidget(m_cancel, 1, 6);
   grid->addWidget(m_export, 1, 7);
   grid->addWidget(m_problem, 2, 0, 1, 8);
@@ -157,7 +160,7 @@ QWidget* ExportPage::buildPreflight() {
   m_preflight->horizontalHeader()->setSectionResizeMode(QHeaderView::Fixed);
   m_preflight->horizontalHeader()->setSectionResizeMode(PreflightModel::Here, QHeaderView::Stretch);
   m_preflight->horizontalHeader()->setDefaultSectionSize(92);
-  connect(m_preflightModel, &QAbstractItemModel::modelReset, this, [this] { m_preflight->setColumnWidth(PreflightModel::Rule, std::max(200, m_preflight->width() * 32 / 100)); });
+  connect(m_preflightModel, &QAbstractItemModel::modelReset, this, [this] { m_preflight->setColumnWidth(PreflightModel::Rule, std::max(200, m_preflight->width() * 36 / 100)); });
   m_preflightPanel->addBody(m_preflight);
   return m_preflightPanel;
 }
@@ -176,10 +179,10 @@ QWidget* ExportPage::buildSteps() {
       rule->setStyleSheet("max-height: 10000px;");
       line->addWidget(rule);
     }
-    Step step{new QLabel, new QLabel(name), new QLabel};
+    Step step{new QLabel, new ElidedLabel("exportStep" + QString::number(m_steps.size())), new QLabel};
+    step.name->setFullText(name);
     const QString id = QString::number(m_steps.size());
     step.icon->setFixedSize(sizes::icon, sizes::icon);
-    step.name->setObjectName("exportStep" + id);
     step.value->setObjectName("exportStepValue" + id);
     step.value->setProperty("look", "label");
     auto* cell = new QHBoxLayout;
@@ -221,10 +224,11 @@ QWidget* ExportPage::buildRoundTrip() {
   m_difference = new QLabel;
   m_difference->setObjectName("exportDifference");
   m_difference->setTextFormat(Qt::RichText);
-  line->addWidget(m_bar, 1);
+  for (auto* made : {m_openFolder, m_copyLoad}) made->setSizePolicy(QSizePolicy::Maximum, QSizePolicy::Fixed);
+  line->addWidget(m_bar, 1000);
   line->addWidget(m_openFolder);
   line->addWidget(m_copyLoad);
-  line->addStretch(0);
+  line->addStretch(1);
   line->addWidget(m_difference);
   m_tripPanel->addBody(barRow, 0);
   m_exportModel = new ExportModel(this);
@@ -285,7 +289,7 @@ void ExportPage::showTarget() {
   m_runtime->setEnabled(m_runtime->count() > 1);
   m_scope->clear();
   m_scope->addItem(tr("all %1 worth quantizing").arg(state.file ? state.file->worthwhile().size() : 0));
-  m_scope->addItem(tr("the %n selected", nullptr, static_cast<int>(state.selection.size())));
+  m_scope->addItem(tr("the %1 selected").arg(state.selection.size()));
   m_scope->setCurrentIndex(state.exporting.selectionOnly ? 1 : 0);
   const QString out = QString::fromStdString(exporter.out().string());
   if (m_folder->text() != out && !m_folder->hasFocus()) m_folder->setText(out);
@@ -358,11 +362,14 @@ void ExportPage::showResult() {
     }
     const auto& theme = themeOf(this);
     const QColor colour = result->verified && most == 0 ? theme.good : theme.bad;
-    text = result->verified ? tr("max |difference| <b style='color:%1; font-size:16px'>%2</b> in %3 weights, %4 bits per weight")
-                                  .arg(colour.name(), QLocale().toString(most, 'g', 3), formatCount(weights), formatBpw(result->bitsPerWeight))
+    text = result->verified ? tr("max |difference| <b style='color:%1; font-size:16px'>%2</b> in %3 weights")
+                                  .arg(colour.name(), QLocale().toString(most, 'g', 3), formatCount(weights))
                             : tr("written, not read back");
   }
+  m_tripPanel->setSubtitle(result != nullptr ? tr("%1 bits per weight written to %2").arg(formatBpw(result->bitsPerWeight), QString::fromStdString(result->out.filename().string()))
+                                             : tr("written, read again by a second decoder, compared value by value"));
   m_difference->setText(text);
+  m_difference->setVisible(!text.isEmpty());
   QString prefix;
   auto rows = exportRows(m_session, prefix);
   m_exportModel->setRows(prefix, std::move(rows));

@@ -15,6 +15,7 @@ class QTableView;
 
 namespace nibble {
 
+class ElidedLabel;
 class ExportModel;
 class Panel;
 class PreflightModel;
@@ -31,7 +32,7 @@ class ExportPage : public QWidget {
  private:
   struct Step {
     QLabel* icon;
-    QLabel* name;
+    ElidedLabel* name;
     QLabel* value;
   };
   QWidget* buildTarget();

@@ -8,9 +8,20 @@
 
 namespace nibble {
 
+namespace {
+
+// Of the scale, else of the tables of levels; null: one group.
+const Grouping* groupingOf(const QuantizedTensor& quantized) {
+  if (quantized.scale) return &quantized.scale->grouping;
+  return quantized.levels.grouping ? &*quantized.levels.grouping : nullptr;
+}
+
+}  // namespace
+
 std::optional<MatrixRegion> groupFrame(const QuantizedTensor& quantized, const MatrixSource& place, const Cell& cell) {
-  if (!quantized.scale || !quantized.order.empty()) return std::nullopt;
-  const auto& grouping = quantized.scale->grouping;
+  const Grouping* found = groupingOf(quantized);
+  if (found == nullptr || !quantized.order.empty()) return std::nullopt;
+  const auto& grouping = *found;
   const std::uint64_t flat = place.storedIndex(cell.row, cell.column);
   const std::uint64_t columns = quantized.columns;
   if (grouping.kind() == Grouping::Kind::Blocks) {
@@ -29,11 +40,10 @@ std::optional<MatrixRegion> groupFrame(const QuantizedTensor& quantized, const M
 }
 
 QString describeGroup(const QuantizedTensor& quantized, const MatrixSource& place, const Cell& cell) {
-  if (!quantized.scale) return QObject::tr("the whole tensor");
-  const auto& grouping = quantized.scale->grouping;
-  if (grouping.groupCount() == 1) return QObject::tr("the whole tensor");
+  const Grouping* found = groupingOf(quantized);
+  if (found == nullptr || found->groupCount() == 1) return QObject::tr("the whole tensor");
   const auto frame = groupFrame(quantized, place, cell);
-  if (!frame) return QObject::tr("group %1").arg(formatCount(grouping.groupOf(place.storedIndex(cell.row, cell.column))));
+  if (!frame) return QObject::tr("group %1").arg(formatCount(found->groupOf(place.storedIndex(cell.row, cell.column))));
   const bool wholeRow = frame->columns() == quantized.columns, oneRow = frame->rows() == 1;
   if (oneRow && wholeRow) return QObject::tr("row %1").arg(formatCount(cell.row));
   if (frame->columns() == 1 && frame->rows() == quantized.rows) return QObject::tr("column %1").arg(formatCount(cell.column));

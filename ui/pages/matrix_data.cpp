@@ -23,12 +23,17 @@ double niceAbove(double value) {
 
 int decimalsFor(double high) { return high <= 0 ? 2 : std::clamp(2 - static_cast<int>(std::floor(std::log10(high / 2))) - 1, 0, 6); }
 
-// A range that a few outliers do not wash out: nearly all rows lie inside it.
+constexpr std::uint64_t pooledFrom = 1024;  // a side that must be pooled by several cells a pixel
+
+// A range that a few outliers do not wash out: nearly all rows lie inside it. Where a pixel shows the largest of many weights, the
+// range follows the rows' largest.
 double robustReach(const TensorFacts& facts) {
+  const bool pooled = std::max(facts.tensor.rows(), facts.tensor.columns()) >= pooledFrom;
   std::vector<float> reach;
-  for (const auto& row : facts.rows) reach.push_back(std::max(std::abs(row.percent1), std::abs(row.percent99)));
+  for (const auto& row : facts.rows)
+    reach.push_back(pooled ? std::max(std::abs(row.min), std::abs(row.max)) : std::max(std::abs(row.p01), std::abs(row.p99)));
   if (reach.empty()) return 1;
-  const auto place = static_cast<std::ptrdiff_t>(static_cast<double>(reach.size() - 1) * 0.99);
+  const auto place = static_cast<std::ptrdiff_t>(static_cast<double>(reach.size() - 1) * (pooled ? 0.5 : 0.99));
   std::nth_element(reach.begin(), reach.begin() + place, reach.end());
   return niceAbove(static_cast<double>(reach[static_cast<std::size_t>(place)]));
 }

@@ -12,6 +12,7 @@ namespace nibble {
 namespace {
 
 constexpr int histogramBins = 120;
+constexpr int tickedAtFirst = 5;  // more would hide each other
 
 // A result, or why there is none; nothing when it was cancelled.
 std::shared_ptr<const CandidateResult> measure(const Tensor& tensor, const Choice& choice, const Context& context) {
@@ -74,7 +75,7 @@ void Comparer::startMissing() {
     missing.push_back(candidate.choice);
   }
   if (missing.empty()) return;
-  const auto title = tr("Compare %n scheme(s)", nullptr, static_cast<int>(missing.size()));
+  const auto title = missing.size() == 1 ? tr("Compare 1 scheme") : tr("Compare %1 schemes").arg(missing.size());
   m_lane.start(title, m_session.backend(),
                [this, missing, file = state.file, name = state.tensor](const JobContext& job) -> Result<double> {
                  QElapsedTimer clock;
@@ -105,10 +106,12 @@ void Comparer::startMissing() {
 
 void Comparer::add(const std::vector<Choice>& choices, const QString& what) {
   m_session.edit(what, {}, [&](SessionState& state) {
+    const bool first = state.candidates.empty();
     for (const auto& choice : choices) {
       if (state.isCandidate(choice)) continue;
       const auto ticked = std::count_if(state.candidates.begin(), state.candidates.end(), [](const auto& c) { return c.ticked; });
-      state.candidates.push_back({choice, ticked < 5});
+      state.candidates.push_back({choice, ticked < tickedAtFirst});
+      if (first && choice == state.choice) state.baseline = state.candidates.size() - 1;
     }
   });
 }
@@ -132,7 +135,11 @@ void Comparer::addNear(double bitsPerWeight) {
                  return nearSize(*tensor, bitsPerWeight, job.context);
                },
                [this, bitsPerWeight](Result<std::vector<Choice>> choices) {
-                 if (choices) add(*choices, tr("Add every scheme near %1 bpw").arg(bitsPerWeight, 0, 'f', 2));
+                 if (choices) {
+                   const auto& current = m_session.state().choice;
+                   if (current && m_session.state().candidates.empty()) choices->insert(choices->begin(), *current);
+                   add(*choices, tr("Add every scheme near %1 bpw").arg(bitsPerWeight, 0, 'f', 2));
+                 }
                  else if (choices.error().kind != ErrorKind::Cancelled)
                    emit m_session.problem(QString::fromStdString(choices.error().message));
                });

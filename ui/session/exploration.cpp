@@ -37,7 +37,14 @@ Status fill(Exploration& exploration, const Tensor& tensor, const Choice& choice
   auto steps = stepErrors(tensor, *outcome->quantized, exploration.report.maxError(), errorBins, context);
   if (!steps) return fail(steps.error());
   exploration.steps = std::move(*steps);
-  if (exact) exploration.quantized = outcome->quantized;
+  if (!exact) return {};
+  exploration.quantized = outcome->quantized;
+  for (const Format* format : allFormats()) {
+    if (context.stopRequested()) return Status(cancelled());
+    FormatOffer offer{format, format->refusal(*outcome->quantized).value_or(""), nullptr};
+    if (offer.refusal.empty()) offer.layout = format->layout(*outcome->quantized);
+    exploration.formats.push_back(std::move(offer));
+  }
   return {};
 }
 

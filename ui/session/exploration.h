@@ -2,7 +2,9 @@
 // What the Explore page and the scheme dock show, computed off the GUI thread: facts of one tensor, and what one choice makes of it.
 // Above `sampleAbove` weights a first answer comes from every 16th block of rows; it is always marked as sampled.
 #pragma once
+#include "core/formats/format.h"
 #include "core/quant/layout.h"
+#include "core/report/statistics.h"
 #include "core/report/step_error.h"
 #include "core/run/run.h"
 #include "ui/session/matrix_source.h"
@@ -13,18 +15,20 @@
 
 namespace nibble {
 
-struct RowQuantiles {
-  float low = 0, percent1 = 0, median = 0, percent99 = 0, high = 0;  // linear between order statistics
-};
-
-// Facts of the weights themselves. Weights that are not finite are left out of the figures and counted.
+// Facts of the weights themselves. Weights that are not finite are left out.
 struct TensorFacts {
   Tensor tensor;
-  double absMax = 0, kurtosis = 0;   // kurtosis: fourth central moment over the squared variance, 3 for a Gaussian
-  std::uint64_t nonFinite = 0;
-  std::vector<RowQuantiles> rows;
+  TensorStatistics statistics;
+  std::vector<RowSpread> rows;
   Histogram weights;
-  Cell largest;                      // place of the largest |w|
+  Cell largest;              // place of the largest |w|, the first of equals
+};
+
+// Whether a format can hold a quantized tensor. Asking looks at every parameter, so it is done off the GUI thread.
+struct FormatOffer {
+  const Format* format = nullptr;
+  std::string refusal;                   // empty: it can
+  std::shared_ptr<const Layout> layout;  // of the codes in it; null: refused, or the format has none
 };
 
 struct Exploration {
@@ -33,6 +37,7 @@ struct Exploration {
   std::shared_ptr<const QuantizedTensor> quantized;  // null in a sampled answer and where there is a problem
   ErrorReport report;
   StepErrors steps;
+  std::vector<FormatOffer> formats;  // of `quantized`, all there are
   StorageSize size;
   double bitsPerWeight = 0;
   double seconds = 0;

@@ -5,6 +5,7 @@
 #include "ui/session/explorer.h"
 #include "ui/session/preflight.h"
 #include "ui/session/session.h"
+#include "ui/session/session_text.h"
 
 #include <QDir>
 #include <QFileInfo>
@@ -26,14 +27,18 @@ Exporter::Exporter(Session& session) : m_session(session) {
 }
 
 std::vector<FormatOffer> Exporter::offers() const {
-  std::vector<FormatOffer> offers;
   const auto& exploration = m_session.explorer().current();
-  const QuantizedTensor* quantized = exploration ? exploration->quantized.get() : nullptr;
-  for (const Format* format : allFormats()) {
-    const auto refusal = quantized != nullptr ? format->refusal(*quantized) : std::nullopt;
-    offers.push_back({format, refusal.value_or("")});
-  }
+  if (exploration && !exploration->formats.empty()) return exploration->formats;
+  std::vector<FormatOffer> offers;
+  for (const Format* format : allFormats()) offers.push_back({format, {}, nullptr});
   return offers;
+}
+
+bool Exporter::explored() const {
+  const auto& exploration = m_session.explorer().current();
+  const auto& state = m_session.state();
+  return exploration && exploration->exact() && exploration->choice == state.choice && exploration->facts &&
+         exploration->facts->tensor.name() == state.tensor;
 }
 
 const Format* Exporter::format() const {
@@ -100,7 +105,7 @@ void Exporter::follow(const SessionState& before) {
 void Exporter::startPreflight() {
   const auto& state = m_session.state();
   const Format* chosen = format();
-  if (!state.file || !state.choice || chosen == nullptr) return;
+  if (!state.file || !state.choice || chosen == nullptr || !explored()) return;
   m_preflightLane.start(tr("Pre-flight"), m_session.backend(),
                         [file = state.file, names = tensors(), choice = *state.choice, chosen](const JobContext& job) {
                           return preflightTable(*file, names, choice, *chosen, job.context);
@@ -125,7 +130,7 @@ void Exporter::start() {
   job.format = chosen;
   job.runtime = runtime();
   job.out = out();
-  job.all = state.exporting.copyRest;
+  job.all = copiesRest(state.exporting);
   clearResult();
   m_lane.start(tr("Export to %1").arg(QString::fromStdString(job.out.filename().string())), m_session.backend(),
                [this, job](const JobContext& context) {

@@ -3,17 +3,13 @@
 // asks for (pre-flight, on the newest-wins lane), and the export itself (on the queue). Nothing is written before start(). GUI thread.
 #pragma once
 #include "core/export/export.h"
+#include "ui/session/exploration.h"
 #include "ui/session/job_lane.h"
 #include "ui/session/session_state.h"
 
 namespace nibble {
 
 class Session;
-
-struct FormatOffer {
-  const Format* format = nullptr;
-  std::string refusal;  // empty: it can hold the current tensor under the current choice
-};
 
 // One rule over all loaders of the format.
 struct PreflightRow {
@@ -41,6 +37,7 @@ class Exporter : public QObject {
   Q_OBJECT
  public:
   explicit Exporter(Session& session);
+  // Of the newest exploration; every format without a refusal while there is none.
   [[nodiscard]] std::vector<FormatOffer> offers() const;
   [[nodiscard]] const Format* format() const;          // the chosen one, or the first that fits
   [[nodiscard]] std::string runtime() const;           // the chosen one, or the format's first
@@ -63,6 +60,7 @@ class Exporter : public QObject {
   void follow(const SessionState& before);
   void startPreflight();
   void clearResult();
+  [[nodiscard]] bool explored() const;  // the newest exploration is of the current tensor and choice
 
   Session& m_session;
   JobLane m_preflightLane{JobLane::Policy::Newest};

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/pages/compare_data.h"
+
+#include "ui/session/comparer.h"
+#include "ui/session/session.h"
+
+namespace nibble {
+
+namespace {
+
+QString string(const std::string& text) { return QString::fromStdString(text); }
+
+void fillFigures(CandidateRow& row, const CandidateResult& result) {
+  row.problem = string(result.problem);
+  row.known = result.problem.empty();
+  row.bitsPerWeight = result.bitsPerWeight;
+  row.size = result.size;
+  row.weights = result.weights;
+  row.seconds = result.seconds;
+  if (!row.known) return;
+  row.mse = result.report.mse();
+  row.sqnrDb = result.report.sqnrDb();
+  row.relativeFrobenius = result.report.relativeFrobenius();
+  row.maxError = result.report.maxError();
+  row.cosine = result.report.cosine();
+}
+
+// Calls `take` with each candidate that has figures: its index, the candidate, its figures.
+template <class Take>
+void forKnown(Session& session, Take take) {
+  const auto& candidates = session.state().candidates;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const auto* result = session.comparer().result(candidates[i].choice);
+    if (result != nullptr && result->problem.empty()) take(i, candidates[i], *result);
+  }
+}
+
+}  // namespace
+
+QString shortLabel(const Choice& choice) {
+  QString label = QString::fromUtf8(choice.scheme().info().id.data(), static_cast<int>(choice.scheme().info().id.size()));
+  for (const char* key : {"bits", "type", "element"})
+    if (choice.has(key)) label += " " + string(toText(choice.value(key)));
+  if (choice.has("nested") && choice.value("nested") == SettingValue{true}) label += QObject::tr(" nested");
+  return label;
+}
+
+std::vector<CandidateRow> candidateRows(Session& session) {
+  const auto& state = session.state();
+  std::vector<CandidateRow> rows;
+  for (std::size_t i = 0; i < state.candidates.size(); ++i) {
+    const auto& candidate = state.candidates[i];
+    CandidateRow row;
+    row.text = string(candidate.choice.text());
+    row.shortText = string(candidate.choice.shortText());
+    row.family = candidate.choice.scheme().info().family;
+    row.ticked = candidate.ticked;
+    row.baseline = i == state.baseline;
+    if (const auto* result = session.comparer().result(candidate.choice)) fillFigures(row, *result);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<OverlaySeries> overlaySeries(Session& session) {
+  std::vector<OverlaySeries> series;
+  forKnown(session, [&](std::size_t i, const Candidate& candidate, const CandidateResult& result) {
+    if (candidate.ticked)
+      series.push_back({result.report.errors, shortLabel(candidate.choice), result.report.rmse(), candidate.choice.scheme().info().family,
+                        i == session.state().baseline});
+  });
+  return series;
+}
+
+ParetoData paretoData(Session& session, std::vector<int>& sources) {
+  ParetoData data;
+  sources.clear();
+  forKnown(session, [&](std::size_t i, const Candidate& candidate, const CandidateResult& result) {
+    ParetoPoint point;
+    point.bitsPerWeight = result.bitsPerWeight;
+    point.mebibytes = static_cast<double>(result.size.total()) / (1 << 20);
+    point.sqnrDb = result.report.sqnrDb();
+    point.label = shortLabel(candidate.choice);
+    point.text = string(candidate.choice.shortText());
+    point.family = candidate.choice.scheme().info().family;
+    point.baseline = i == session.state().baseline;
+    point.ticked = candidate.ticked;
+    data.points.push_back(std::move(point));
+    data.weights = static_cast<double>(result.weights);
+    sources.push_back(static_cast<int>(i));
+  });
+  markDominated(data.points);
+  data.bounds.push_back(gaussianBound());
+  return data;
+}
+
+}  // namespace nibble
