@@ -57,7 +57,9 @@ class Peer(unittest.TestCase):
         out = self.path / f"{form}.safetensors"
         result = cli("export", source, scheme, "--format", form, "--tensor", tensor, "--out", out, "--json")
         self.assertTrue(result["verified"])
-        return tensors_of(out)
+        arrays = tensors_of(out)
+        out.unlink()
+        return arrays
 
     def random_source(self, shape, seed):
         values = np.random.default_rng(seed).standard_t(4, size=shape).astype(np.float32) * 0.05

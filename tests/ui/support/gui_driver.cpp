@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/ui/support/gui_driver.h"
 
+#include "tests/ui/support/watched_application.h"
+
 #include <QAbstractItemView>
 #include <QApplication>
 #include <QComboBox>
@@ -231,7 +233,9 @@ bool withFileDialog(const QString& path, const std::function<void()>& open) {
   });
   poll.start(50);
   open();
-  return waitUntil([&] { return answered && QApplication::activeModalWidget() == nullptr; }) || failed("no file dialog took " + path);
+  const bool closed = waitUntil([&] { return answered && QApplication::activeModalWidget() == nullptr; });
+  returnFocusToWindow();
+  return closed || failed("no file dialog took " + path);
 }
 
 bool dropPath(const QString& objectName, const QString& path) {

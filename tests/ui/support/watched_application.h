@@ -30,4 +30,7 @@ class WatchedApplication : public QApplication {
   QStringList m_stalls;
 };
 
+// What a window manager does when a dialog closes: the window behind it becomes the active one again.
+void returnFocusToWindow();
+
 }  // namespace nibble::test

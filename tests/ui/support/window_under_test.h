@@ -26,6 +26,8 @@ class TestWindow {
 };
 
 QString sampleFile();  // the bundled checkpoint
+QByteArray fileBytes(const QString& path);
+void writeFile(const QString& path, const QByteArray& bytes);
 
 // Runs a GUI test object in a watched application; a stall of the event loop fails it.
 template <class Test>

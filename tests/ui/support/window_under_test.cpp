@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/ui/support/test_window.h"
+#include "tests/ui/support/window_under_test.h"
 
 #include "tests/support/golden.h"
 #include "ui/main_window.h"
 #include "ui/session/session.h"
 
+#include <QFile>
 #include <QSettings>
 
 namespace nibble::test {
@@ -27,6 +28,16 @@ TestWindow::TestWindow(const QString& argument, QSize size) : m_parts(std::make_
 TestWindow::~TestWindow() = default;
 
 QString sampleFile() { return QString::fromStdString(resourcePath("sample/minilm-sample.safetensors").string()); }
+
+QByteArray fileBytes(const QString& path) {
+  QFile file(path);
+  return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
+}
+
+void writeFile(const QString& path, const QByteArray& bytes) {
+  QFile file(path);
+  if (!file.open(QIODevice::WriteOnly) || file.write(bytes) != bytes.size()) QTest::qFail(qPrintable("cannot write " + path), __FILE__, __LINE__);
+}
 
 WatchedApplication& watchedApplication() { return *static_cast<WatchedApplication*>(qApp); }
 
