@@ -7,11 +7,17 @@
 #include <QApplication>
 #include <QCommandLineParser>
 #include <QSettings>
-#include <cstdio>
+#include <algorithm>
+#include <string_view>
 
 namespace {
 
 bool wantsReport(int argc, char** argv) { return argc > 1 && std::string_view(argv[1]) == "report"; }
+
+// These need no display.
+bool wantsText(int argc, char** argv) {
+  return std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--help" || word == "-h" || word == "--version" || word == "-v"; });
+}
 
 int runWindow(QApplication& application) {
   QCommandLineParser parser;
@@ -32,7 +38,7 @@ int runWindow(QApplication& application) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (wantsReport(argc, argv) && qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM")) qputenv("QT_QPA_PLATFORM", "offscreen");
+  if ((wantsReport(argc, argv) || wantsText(argc, argv)) && qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM")) qputenv("QT_QPA_PLATFORM", "offscreen");
   QApplication application(argc, argv);
   QApplication::setApplicationName("nibblescope");
   QApplication::setApplicationVersion(NIBBLESCOPE_VERSION);

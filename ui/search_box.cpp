@@ -8,6 +8,7 @@
 #include <QAbstractItemView>
 #include <QAction>
 #include <QCompleter>
+#include <QKeyEvent>
 #include <QPainter>
 #include <QStringListModel>
 
@@ -43,6 +44,11 @@ void SearchBox::paintEvent(QPaintEvent* event) {
   painter.setFont(fonts::hint());
   painter.setPen(themeOf(this).text2);
   painter.drawText(rect().adjusted(0, 0, -8, 0), Qt::AlignVCenter | Qt::AlignRight, QKeySequence("Ctrl+K").toString(QKeySequence::NativeText));
+}
+
+void SearchBox::keyPressEvent(QKeyEvent* event) {
+  if (event->key() == Qt::Key_Escape) clear();
+  QLineEdit::keyPressEvent(event);
 }
 
 void SearchBox::addTensors(const QString& text) {

@@ -21,6 +21,7 @@ class SearchBox : public QLineEdit {
 
  protected:
   void paintEvent(QPaintEvent* event) override;
+  void keyPressEvent(QKeyEvent* event) override;
 
  private:
   struct Match {

@@ -343,7 +343,8 @@ void SchemeDock::showFigures(const Exploration& exploration) {
   m_sampled->setVisible(!exploration.exact());
   m_sampled->setText(tr("sampled 1/%1").arg(exploration.sampledEvery));
   const auto& tensor = exploration.facts->tensor;
-  const std::uint64_t stored = tensor.bytes().size();
+  const auto* item = m_session.state().file ? m_session.state().file->find(tensor.name()) : nullptr;
+  const std::uint64_t stored = item != nullptr ? item->sizeBytes : tensor.bytes().size();
   const auto packed = static_cast<std::uint64_t>(exploration.bitsPerWeight * static_cast<double>(tensor.size()) / 8 + 0.5);
   const SizeUnit unit = sizeUnitFor(std::max(stored, packed));
   for (std::size_t i = 0; i < m_figures.size(); ++i) {

@@ -4,6 +4,7 @@
 #include "ui/docks/dock_header.h"
 #include "ui/docks/tensor_delegate.h"
 #include "ui/models/tensor_tree_model.h"
+#include "ui/session/linter.h"
 #include "ui/session/session.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/number_text.h"
@@ -83,6 +84,7 @@ TensorDock::TensorDock(Session& session, QWidget* parent) : QDockWidget(tr("Tens
   setMinimumWidth(sizes::tensorDockLeast);
   setMaximumWidth(sizes::tensorDockMost);
   connect(&session, &Session::changed, this, &TensorDock::follow);
+  connect(&session.linter(), &Linter::changed, this, &TensorDock::showMarks);
   showFile();
 }
 
@@ -132,19 +134,35 @@ void TensorDock::showFile() {
   m_following = false;
   const auto count = file ? static_cast<int>(file->tree->items().size()) : 0;
   m_header->setLine(file ? tr("%1 in %2").arg(QLocale().toString(count), QString::fromStdString(file->path.filename().string())) : QString());
+  showMarks();
+  showCounts();
+  expandSome();
+  showSelection();
+}
+
+void TensorDock::showMarks() {
+  const auto& file = m_session.state().file;
+  QHash<QString, TensorTreeModel::Mark> marks;
+  for (const auto& [name, findings] : m_session.linter().findings()) {
+    auto& mark = marks[QString::fromStdString(name)];
+    for (const auto& finding : findings) {
+      mark.mark = std::max(mark.mark, finding.severity == Severity::Warning ? TreeMark::Warning : TreeMark::Note);
+      mark.text += (mark.text.isEmpty() ? "" : "\n") + QString::fromStdString(finding.what);
+    }
+  }
+  m_model->setMarks(std::move(marks));
+  m_tree->viewport()->update();
   int warnings = 0, notes = 0;
   if (file)
     for (const auto& item : file->tree->items()) {
-      warnings += item.mark == TreeMark::Warning;
-      notes += item.mark == TreeMark::Note;
+      const auto mark = m_model->markOf(item).mark;
+      warnings += mark == TreeMark::Warning;
+      notes += mark == TreeMark::Note;
     }
   QStringList parts;
   if (warnings > 0) parts << QString("<span style='color:%1'>%2</span>").arg(themeOf(this).warn.name(), counted(warnings, tr("%1 warning"), tr("%1 warnings")));
   if (notes > 0) parts << counted(notes, tr("%1 note"), tr("%1 notes"));
   m_marks->setText(parts.join("&nbsp;&nbsp; "));
-  showCounts();
-  expandSome();
-  showSelection();
 }
 
 void TensorDock::expandSome() {

@@ -35,6 +35,7 @@ class TensorDock : public QDockWidget {
   void expandSome();
   void fitColumns();
   void showCounts();
+  void showMarks();
 
   Session& m_session;
   DockHeader* m_header;

@@ -19,6 +19,20 @@ void TensorTreeModel::setTree(std::shared_ptr<const TensorTree> tree) {
   endResetModel();
 }
 
+void TensorTreeModel::setMarks(QHash<QString, Mark> marks) {
+  m_marks = std::move(marks);
+  if (rowCount() > 0) emit dataChanged(index(0, 0), index(rowCount() - 1, ColumnCount - 1), {MarkRole});
+}
+
+TensorTreeModel::Mark TensorTreeModel::markOf(const TensorItem& item) const {
+  Mark mark{item.mark, QString::fromStdString(item.markText)};
+  const auto found = m_marks.find(QString::fromStdString(item.name));
+  if (found == m_marks.end()) return mark;
+  mark.mark = std::max(mark.mark, found->mark);
+  mark.text += (mark.text.isEmpty() ? "" : "\n") + found->text;
+  return mark;
+}
+
 namespace {
 
 bool isExpression(const QString& filter) { return filter.size() >= 2 && filter.startsWith('/') && filter.endsWith('/'); }
@@ -169,7 +183,7 @@ QVariant TensorTreeModel::toolTip(const TensorNode& node) const {
   const auto& item = m_tree->items()[node.item];
   QString tip = tr("%1\n%2, %3, %4").arg(QString::fromStdString(item.name), QString::fromStdString(item.type),
                                          formatShape(item.shape), formatSize(item.sizeBytes));
-  if (!item.markText.empty()) tip += "\n" + QString::fromStdString(item.markText);
+  if (const auto mark = markOf(item); !mark.text.isEmpty()) tip += "\n" + mark.text;
   return tip;
 }
 
@@ -185,7 +199,7 @@ QVariant TensorTreeModel::data(const QModelIndex& index, int role) const {
       return index.column() == Name ? toolTip(node) : text(node, index.column());
     case TensorRole: return tensorAt(index);
     case MarkRole:
-      return node.item < 0 ? 0 : static_cast<int>(m_tree->items()[node.item].mark);
+      return node.item < 0 ? 0 : static_cast<int>(markOf(m_tree->items()[node.item]).mark);
     default: return {};
   }
 }

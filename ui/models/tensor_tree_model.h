@@ -6,6 +6,7 @@
 #include "ui/models/tensor_tree.h"
 
 #include <QAbstractItemModel>
+#include <QHash>
 
 namespace nibble {
 
@@ -16,7 +17,14 @@ class TensorTreeModel : public QAbstractItemModel {
   enum Role { TensorRole = Qt::UserRole, MarkRole, SortRole };
   explicit TensorTreeModel(QObject* parent = nullptr);
 
+  struct Mark {
+    TreeMark mark = TreeMark::None;
+    QString text;
+  };
   void setTree(std::shared_ptr<const TensorTree> tree);
+  // What was found in the values of tensors, by name, beside the marks of the tree itself.
+  void setMarks(QHash<QString, Mark> marks);
+  [[nodiscard]] Mark markOf(const TensorItem& item) const;
   // Empty: everything. "/.../" is a regular expression; anything else is text, upper and lower case alike.
   // Says why the expression is wrong; empty: it is fine.
   QString setFilter(const QString& filter);
@@ -39,6 +47,7 @@ class TensorTreeModel : public QAbstractItemModel {
   [[nodiscard]] QVariant toolTip(const TensorNode& node) const;
 
   std::shared_ptr<const TensorTree> m_tree;
+  QHash<QString, Mark> m_marks;
   QString m_filter;
   int m_sortColumn = -1, m_shown = 0;
   Qt::SortOrder m_order = Qt::AscendingOrder;

@@ -6,6 +6,7 @@
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
+#include "ui/session/linter.h"
 #include "ui/session/session_text.h"
 #include "ui/session/presets.h"
 #include "ui/session/state_command.h"
@@ -19,9 +20,12 @@ Session::Session(QObject* parent) : QObject(parent) {
   m_explorer = std::make_unique<Explorer>(*this);
   m_comparer = std::make_unique<Comparer>(*this);
   m_exporter = std::make_unique<Exporter>(*this);
+  m_linter = std::make_unique<Linter>(*this);
   connect(&m_opening, &JobLane::failed, this, &Session::problem);
   connect(&m_watcher, &QFileSystemWatcher::fileChanged, this, [this] {
+    // A file that is replaced leaves the watch; its name comes back into it.
     if (m_state.file && m_state.file->weights->checkpoint().changedOnDisk()) emit fileChangedOnDisk();
+    watch();
   });
 }
 

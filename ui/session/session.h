@@ -17,6 +17,7 @@ namespace nibble {
 class Explorer;
 class Comparer;
 class Exporter;
+class Linter;
 struct SessionFile;
 
 class Session : public QObject {
@@ -40,6 +41,7 @@ class Session : public QObject {
   [[nodiscard]] Explorer& explorer() { return *m_explorer; }
   [[nodiscard]] Comparer& comparer() { return *m_comparer; }
   [[nodiscard]] Exporter& exporter() { return *m_exporter; }
+  [[nodiscard]] Linter& linter() { return *m_linter; }
   [[nodiscard]] JobLane& opening() { return m_opening; }
 
  signals:
@@ -62,6 +64,7 @@ class Session : public QObject {
   std::unique_ptr<Explorer> m_explorer;
   std::unique_ptr<Comparer> m_comparer;
   std::unique_ptr<Exporter> m_exporter;
+  std::unique_ptr<Linter> m_linter;
 };
 
 }  // namespace nibble

@@ -72,13 +72,18 @@ class Arrays {
     return {values.begin(), values.end()};
   }
 
+  template <class T>
+  void addPlainCodes(DType type) {
+    const std::vector<T>* codes = m_tensor.codes.as<T>();
+    if (codes == nullptr) return;
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(*codes));
+    add(rawBytes("codes", type, m_tensor.shape, {bytes.begin(), bytes.end()}));
+  }
+
   void addCodes() {
-    if (const auto* bytes = m_tensor.codes.as<std::uint8_t>())
-      add(rawIntegers("codes", DType::U8, m_tensor.shape, widened(*bytes)));
-    if (const auto* words = m_tensor.codes.as<std::uint16_t>())
-      add(rawIntegers("codes", DType::U16, m_tensor.shape, widened(*words)));
-    if (const auto* wide = m_tensor.codes.as<std::int32_t>())
-      add(rawIntegers("codes", DType::I32, m_tensor.shape, widened(*wide)));
+    addPlainCodes<std::uint8_t>(DType::U8);
+    addPlainCodes<std::uint16_t>(DType::U16);
+    addPlainCodes<std::int32_t>(DType::I32);
     if (m_tensor.width.bits.empty()) return;
     add(rawIntegers("bits", DType::U8, m_tensor.width.grouping->naturalShape(), widened(m_tensor.width.bits)));
     addGroups("bits", *m_tensor.width.grouping);
