@@ -136,7 +136,8 @@ Status Container::openSafetensors() {
   if (length > total - 8) return fail("the header is longer than the file");
   std::string header(length, '\0');
   if (!file.read(header.data(), static_cast<std::streamsize>(length))) return fail("the header cannot be read");
-  for (const auto& [name, entry] : nlohmann::json::parse(header).items()) {
+  const nlohmann::json parsed = nlohmann::json::parse(header);
+  for (const auto& [name, entry] : parsed.items()) {
     if (name == "__metadata__") continue;
     Place place{entry.at("dtype"), entry.at("shape"), entry.at("data_offsets").at(0), entry.at("data_offsets").at(1)};
     if (place.size < place.begin || place.size > total - 8 - length) return fail(name + ": data outside the file");

@@ -48,6 +48,9 @@ std::size_t firstNonFinite(const float* values, std::size_t count);
 void widenHalf(const std::uint16_t* in, std::size_t count, float* out);
 void widenBfloat(const std::uint16_t* in, std::size_t count, float* out);
 
+// Does nothing but read: the xor of all words. What everything else's speed is compared with.
+std::uint64_t readAll(const float* values, std::size_t count);
+
 std::string_view targetName();
 // For tests: the instruction sets built in that run here, and the choice of one (0: back to the best).
 std::vector<std::int64_t> targets();

@@ -130,6 +130,26 @@ void widenBfloat(const std::uint16_t* in, std::size_t count, float* out) {
   for (; k < count; ++k) out[k] = bfloatToFloat(in[k]);
 }
 
+std::uint64_t readAll(const float* values, std::size_t count) {
+  const hn::ScalableTag<std::int32_t> d;
+  const Floats floats;
+  const std::size_t lanes = hn::Lanes(d);
+  auto a = hn::Zero(d), b = a, c = a, e = a;
+  std::size_t k = 0;
+  for (; k + 4 * lanes <= count; k += 4 * lanes) {
+    a = hn::Xor(a, hn::BitCast(d, hn::LoadU(floats, values + k)));
+    b = hn::Xor(b, hn::BitCast(d, hn::LoadU(floats, values + k + lanes)));
+    c = hn::Xor(c, hn::BitCast(d, hn::LoadU(floats, values + k + 2 * lanes)));
+    e = hn::Xor(e, hn::BitCast(d, hn::LoadU(floats, values + k + 3 * lanes)));
+  }
+  HWY_ALIGN std::int32_t words[hn::MaxLanes(Floats())];
+  hn::Store(hn::Xor(hn::Xor(a, b), hn::Xor(c, e)), d, words);
+  std::uint32_t result = 0;
+  for (std::size_t i = 0; i < lanes; ++i) result ^= static_cast<std::uint32_t>(words[i]);
+  for (; k < count; ++k) result ^= std::bit_cast<std::uint32_t>(values[k]);
+  return result;
+}
+
 std::int64_t target() {
   return HWY_TARGET;
 }
@@ -145,6 +165,7 @@ HWY_EXPORT(histogram);
 HWY_EXPORT(firstNonFinite);
 HWY_EXPORT(widenHalf);
 HWY_EXPORT(widenBfloat);
+HWY_EXPORT(readAll);
 HWY_EXPORT(target);
 
 ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
@@ -162,6 +183,10 @@ void widenHalf(const std::uint16_t* in, std::size_t count, float* out) {
 }
 void widenBfloat(const std::uint16_t* in, std::size_t count, float* out) {
   HWY_DYNAMIC_DISPATCH(widenBfloat)(in, count, out);
+}
+
+std::uint64_t readAll(const float* values, std::size_t count) {
+  return HWY_DYNAMIC_DISPATCH(readAll)(values, count);
 }
 
 std::string_view targetName() {

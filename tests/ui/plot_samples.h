@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Real numbers for plot tests: the query matrix of the bundled sample and what four bits with a group of 64 along the input make of
-// it, by the plain affine formula written out here, so that plots are tested without the rest of the engine.
+// Real numbers for plot tests: the query matrix of the bundled sample and what four bits with a group of 64 along the input
+// make of it, by the plain affine formula written out here, so that plots are tested without the rest of the engine.
 #pragma once
 #include "core/report/histogram.h"
 

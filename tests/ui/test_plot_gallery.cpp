@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Every plot in light and dark with the sample's real weights: it paints something, light and dark differ, and a picture for people to
-// look at goes to $NIBBLE_SCREENSHOTS when that is set.
+// Every plot in light and dark with the sample's real weights: it paints something, light and dark differ, and a picture for
+// people to look at goes to $NIBBLE_SCREENSHOTS when that is set.
 #include "tests/ui/plot_samples.h"
 #include "ui/plots/bit_strip.h"
 #include "ui/plots/error_histogram_plot.h"
@@ -132,7 +132,8 @@ class TestPlotGallery : public QObject {
     place(overlay, panel(page, {827, 0, 354, 362}, "Error", "of the ticked rows"));
     auto* pareto = new ParetoPlot;
     place(pareto, panel(page, {827, 370, 458, 362}, "Size against error", "faded: another row is smaller and better"));
-    const Family families[] = {Family::Hqq, Family::Uniform, Family::Codebook, Family::Gguf, Family::Micro, Family::Gptq, Family::Exl2};
+    const Family families[] = {Family::Hqq,   Family::Uniform, Family::Codebook, Family::Gguf,
+                               Family::Micro, Family::Gptq,    Family::Exl2};
     std::vector<OverlaySeries> series;
     ParetoData data;
     data.bounds = {gaussianBound()};
@@ -143,12 +144,15 @@ class TestPlotGallery : public QObject {
       for (const float e : q.errors) extent = std::max<double>(extent, std::abs(e));
       const Family family = families[bits - 2];
       if (bits >= 3 && bits <= 6) {
-        series.push_back({samples::histogram(q.errors, -extent, extent, 256), QString("affine %1").arg(bits), samples::rms(q.errors), family, bits == 4});
+        series.push_back({samples::histogram(q.errors, -extent, extent, 256), QString("affine %1").arg(bits),
+                          samples::rms(q.errors), family, bits == 4});
       }
       const double bpw = bits + 0.5;
-      data.points.push_back({bpw, bpw * data.weights / 8 / 1048576, samples::sqnr(*m_weights, q.errors), QString("affine %1").arg(bits),
-                             QString("affine:bits=%1,group=64").arg(bits), family, false, bits == 4, false, false});
-      data.points.push_back({bpw + 0.25, 0, data.points.back().sqnrDb - 2, "worse", "worse", families[(bits + 1) % 7], false, false, false, false});
+      data.points.push_back({bpw, bpw * data.weights / 8 / 1048576, samples::sqnr(*m_weights, q.errors),
+                             QString("affine %1").arg(bits), QString("affine:bits=%1,group=64").arg(bits), family, false,
+                             bits == 4, false, false});
+      data.points.push_back({bpw + 0.25, 0, data.points.back().sqnrDb - 2, "worse", "worse", families[(bits + 1) % 7], false,
+                             false, false, false});
     }
     markDominated(data.points);
     overlay->setData(series);
@@ -160,7 +164,8 @@ class TestPlotGallery : public QObject {
     for (const int bits : {8, 4, 3, 2}) {
       auto* spark = new SparkLevels;
       place(spark, panel(page, {x, 756, 260, 232}, QString("%1 bits").arg(bits), {}), 34);
-      spark->setData({samples::histogram(*m_weights, -0.7734375, 0.7734375, 128), samples::levels(samples::quantize(*m_weights, bits), 900), Family::Hqq});
+      spark->setData({samples::histogram(*m_weights, -0.7734375, 0.7734375, 128),
+                      samples::levels(samples::quantize(*m_weights, bits), 900), Family::Hqq});
       x += 272;
     }
     auto* bar = new SizeBar;

@@ -26,8 +26,10 @@ struct ColumnPainter {
     QFont plain = fonts::fixed(), bold = plain;
     bold.setBold(true);
     for (std::size_t i = 0; i < bits.size(); ++i) {
-      const QRect cell(place.left() + static_cast<int>(static_cast<double>(i) * width), place.top(),
-                       static_cast<int>(static_cast<double>(i + 1) * width) - static_cast<int>(static_cast<double>(i) * width) - 1, place.height());
+      const QRect cell(
+          place.left() + static_cast<int>(static_cast<double>(i) * width), place.top(),
+          static_cast<int>(static_cast<double>(i + 1) * width) - static_cast<int>(static_cast<double>(i) * width) - 1,
+          place.height());
       painter.fillRect(cell, bits[i] ? colour : theme.sunken);
       painter.setFont(bits[i] ? bold : plain);
       painter.setPen(bits[i] ? theme.inkOnFamily : theme.text2);
@@ -49,6 +51,7 @@ struct ColumnPainter {
       painter.drawText(cell, Qt::AlignCenter, QChar(digits[i].digit));
     }
     painter.setPen(theme.border);
+    painter.setBrush(Qt::NoBrush);
     painter.drawRect(place.adjusted(0, 0, -1, -1));
   }
 };
@@ -70,12 +73,20 @@ void BitStrip::setData(BitStripData data) {
   scrollTo(m_data.selected);
 }
 
-void BitStrip::clear() { setData({}); }
+void BitStrip::clear() {
+  setData({});
+}
 
-QSize BitStrip::sizeHint() const { return {720, stripHeight}; }
-QSize BitStrip::minimumSizeHint() const { return {240, stripHeight}; }
+QSize BitStrip::sizeHint() const {
+  return {720, stripHeight};
+}
+QSize BitStrip::minimumSizeHint() const {
+  return {240, stripHeight};
+}
 
-int BitStrip::visibleColumns() const { return std::max(1, (width() - firstColumn - 4) / m_columnWidth); }
+int BitStrip::visibleColumns() const {
+  return std::max(1, (width() - firstColumn - 4) / m_columnWidth);
+}
 
 QRect BitStrip::columnRect(int index) const {
   if (index < m_first || index >= m_first + visibleColumns() || index >= static_cast<int>(m_data.columns.size())) return {};
@@ -160,7 +171,9 @@ int BitStrip::columnAt(QPoint pixel) const {
   return columnRect(index).isEmpty() ? -1 : index;
 }
 
-void BitStrip::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void BitStrip::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void BitStrip::mousePressEvent(QMouseEvent* event) {
   const int index = columnAt(event->position().toPoint());

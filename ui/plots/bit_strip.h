@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The way of each weight into the file: weight, code, the bits of the code, and the bytes (or words) of the export layout in hex with
-// the digits that hold this code filled. One column per weight; a click or the arrow keys choose one, and the strip scrolls to it.
-// Bits are listed from the code's highest; `set` fills the cell.
+// The way of each weight into the file: weight, code, the bits of the code, and the bytes (or words) of the export layout in
+// hex with the digits that hold this code filled. One column per weight; a click or the arrow keys choose one, and the strip
+// scrolls to it. Bits are listed from the code's highest; `set` fills the cell.
 #pragma once
 #include "core/schemes/scheme.h"
 #include "ui/plots/plot_widget.h"
@@ -19,8 +19,8 @@ struct HexDigit {
 struct BitColumn {
   double weight = 0;
   int code = 0;
-  std::vector<bool> bits;         // of the code, highest first
-  std::vector<HexDigit> hex;      // of the byte or word that holds it, as printed
+  std::vector<bool> bits;     // of the code, highest first
+  std::vector<HexDigit> hex;  // of the byte or word that holds it, as printed
 };
 
 struct BitStripData {

@@ -3,11 +3,11 @@
 
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QPainter>
 #include <QPainterPath>
 #include <QPointer>
 #include <QSharedPointer>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -47,6 +47,28 @@ void addPainter(QCustomPlot* chart, const QString& layer, bool clipped, AreaPain
   item->setLayer(layer);
 }
 
+void drawTickLabels(QPainter& painter, const QRectF& area, const QCPAxis* bottom, const QCPAxis* left, const Theme& theme) {
+  painter.setFont(fonts::hint());
+  painter.setPen(theme.text2);
+  const double line = QFontMetricsF(painter.font()).height();
+  const auto each = [](const QCPAxis* axis, auto draw) {
+    const auto ticker = axis->ticker().dynamicCast<QCPAxisTickerText>();
+    if (ticker == nullptr) return;
+    const QMap<double, QString>& ticks = ticker->ticks();
+    const double slack = axis->range().size() * 1e-9;
+    for (auto tick = ticks.begin(); tick != ticks.end(); ++tick) {
+      if (tick.key() >= axis->range().lower - slack && tick.key() <= axis->range().upper + slack)
+        draw(axis->coordToPixel(tick.key()), tick.value());
+    }
+  };
+  each(bottom, [&](double x, const QString& text) {
+    painter.drawText(QRectF(x - 40, area.bottom() + 6, 80, line), Qt::AlignCenter, text);
+  });
+  each(left, [&](double y, const QString& text) {
+    painter.drawText(QRectF(area.left() - 68, y - line / 2, 60, line), Qt::AlignRight | Qt::AlignVCenter, text);
+  });
+}
+
 void drawLevels(QPainter& painter, std::span<const double> pixels, double top, double bottom, const QColor& colour) {
   constexpr double closest = 3;
   QColor soft = colour;
@@ -78,14 +100,15 @@ void drawAxisTitles(QPainter& painter, const QRectF& area, const QString& bottom
   }
   if (!left.isEmpty()) {
     painter.save();
-    painter.translate(2 + height / 2, area.center().y());
+    painter.translate(height / 2, area.center().y());
     painter.rotate(-90);
     painter.drawText(QRectF(-area.height() / 2 - 20, -height / 2, area.height() + 40, height), Qt::AlignCenter, left);
     painter.restore();
   }
 }
 
-void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink, const QColor& ground) {
+void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink,
+                  const QColor& ground) {
   const QFontMetricsF metrics(painter.font());
   const QRectF place = metrics.boundingRect(rect, flags, text);
   const QPointF baseline(place.left(), place.top() + metrics.ascent());

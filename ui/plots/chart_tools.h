@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Small things the plots share: where ticks stand and what they say, how levels and labels are drawn. Ticks are data: at most a given
-// number, at round values, text by locale. Pure functions; the two that take QCustomPlot classes belong to GUI code. Internal to plots.
+// Small things the plots share: where ticks stand and what they say, how levels and labels are drawn. Ticks are data: at most a
+// given number, at round values, text by locale. Pure functions; the two that take QCustomPlot classes belong to GUI code.
+// Internal to plots.
 #pragma once
 #include <QColor>
 #include <QRectF>
@@ -29,7 +30,8 @@ double niceStep(double span, int most);
 // Ticks at multiples of a nice step inside [low, high]; `most` ticks at most. compact: "0", "0.5", "1"; else equal decimals.
 std::vector<Tick> niceTicks(double low, double high, int most, bool compact = false);
 std::vector<Tick> stepTicks(double low, double high, double step, bool compact);
-// Powers of ten inside [low, high], every k-th so that at most `most` remain, through 10^0. kilo: "1", "100", "10k"; else "1", "10⁻²".
+// Powers of ten inside [low, high], every k-th so that at most `most` remain, through 10^0. kilo: "1", "100", "10k"; else "1",
+// "10⁻²".
 std::vector<Tick> powerTicks(double low, double high, int most, bool kilo);
 // Rows or columns of a matrix: multiples of a power of two or three times one.
 std::vector<Tick> cellTicks(double begin, double end, int most);
@@ -41,12 +43,17 @@ void setTicks(QCPAxis* axis, const std::vector<Tick>& ticks);
 using AreaPainter = std::function<void(QPainter& painter, const QRectF& area)>;
 void addPainter(QCustomPlot* chart, const QString& layer, bool clipped, AreaPainter paint);
 
+// The texts of both axes. QCustomPlot leaves out a label that would touch the widget's edge; here the end of an axis keeps its
+// number.
+void drawTickLabels(QPainter& painter, const QRectF& area, const QCPAxis* bottom, const QCPAxis* left, const Theme& theme);
+
 // Levels at ascending pixels: lines of 1.2 px; runs closer than 3 px become one band of 22 % with edges.
 void drawLevels(QPainter& painter, std::span<const double> pixels, double top, double bottom, const QColor& colour);
 // Title of an axis: bottom centred under the area, left rotated at the widget's edge.
 void drawAxisTitles(QPainter& painter, const QRectF& area, const QString& bottom, const QString& left, const Theme& theme,
                     double bottomEdge);
 // Text with a rim of the ground so that it stays legible over lines.
-void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink, const QColor& ground);
+void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QString& text, const QColor& ink,
+                  const QColor& ground);
 
 }  // namespace nibble

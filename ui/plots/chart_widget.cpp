@@ -4,10 +4,10 @@
 #include "ui/plots/chart_tools.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QPainter>
 #include <cmath>
 #include <limits>
-#include <qcustomplot.h>
 
 namespace nibble {
 
@@ -27,7 +27,7 @@ ChartWidget::ChartWidget(const QString& objectName, const QString& accessibleNam
     axis->setTickLengthIn(0);
     axis->setTickLengthOut(4);
     axis->setSubTicks(false);
-    axis->setTickLabelPadding(3);
+    axis->setTickLabels(false);
     axis->setUpperEnding(QCPLineEnding::esNone);
     axis->grid()->setSubGridVisible(false);
   }
@@ -78,8 +78,6 @@ void ChartWidget::applyAxisColours() {
   for (QCPAxis* axis : {m_chart->xAxis, m_chart->yAxis}) {
     axis->setBasePen(QPen(theme.axis, 1));
     axis->setTickPen(QPen(theme.axis, 1));
-    axis->setTickLabelColor(theme.text2);
-    axis->setTickLabelFont(fonts::hint());
     axis->grid()->setPen(QPen(theme.grid, 1));
     axis->grid()->setZeroLinePen(Qt::NoPen);
   }
@@ -104,7 +102,9 @@ void ChartWidget::ensureBuilt() const {
   if (isEmpty()) return;
   self->rebuild();
   addPainter(m_chart, QStringLiteral("axes"), false, [self](QPainter& painter, const QRectF& area) {
-    drawAxisTitles(painter, area, self->m_bottomTitle, self->m_leftTitle, themeOf(self), self->m_chart->viewport().height() - 1);
+    drawTickLabels(painter, area, self->m_chart->xAxis, self->m_chart->yAxis, themeOf(self));
+    drawAxisTitles(painter, area, self->m_bottomTitle, self->m_leftTitle, themeOf(self),
+                   self->m_chart->viewport().height() - 1);
   });
   addPainter(m_chart, QStringLiteral("overlay"), true, [self](QPainter& painter, const QRectF& area) {
     if (std::isnan(self->m_hair)) return;
@@ -123,7 +123,9 @@ void ChartWidget::renderTo(QPaintDevice* device, QSize size) {
   m_chart->toPainter(&painter, size.width(), size.height());
 }
 
-void ChartWidget::recolour() { invalidate(); }
+void ChartWidget::recolour() {
+  invalidate();
+}
 
 void ChartWidget::invalidate() {
   m_dirty = true;
@@ -135,7 +137,9 @@ void ChartWidget::resizeEvent(QResizeEvent* event) {
   invalidate();
 }
 
-void ChartWidget::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void ChartWidget::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void ChartWidget::leaveEvent(QEvent* event) {
   m_hair = noHair;

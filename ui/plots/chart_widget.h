@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A plot with axes, drawn by QCustomPlot, which stays hidden behind this class: subclasses fill chart() in their .cpp. The chart is
-// never shown: it paints straight into this widget, a picture, SVG or PDF, one path for all, and the plot is one widget to a person,
-// a test and a screen reader. A change only marks the chart; it is rebuilt once, at the next repaint.
+// A plot with axes, drawn by QCustomPlot, which stays hidden behind this class: subclasses fill chart() in their .cpp. The
+// chart is never shown: it paints straight into this widget, a picture, SVG or PDF, one path for all, and the plot is one
+// widget to a person, a test and a screen reader. A change only marks the chart; it is rebuilt once, at the next repaint.
 #pragma once
 #include "ui/plots/plot_widget.h"
 
@@ -21,7 +21,7 @@ class ChartWidget : public PlotWidget {
  protected:
   ChartWidget(const QString& objectName, const QString& accessibleName, QWidget* parent);
   [[nodiscard]] QCustomPlot* chart() const { return m_chart; }
-  [[nodiscard]] QPointF toData(QPointF pixel) const;   // through the bottom and left axis
+  [[nodiscard]] QPointF toData(QPointF pixel) const;  // through the bottom and left axis
   [[nodiscard]] QPointF toPixel(QPointF data) const;
   // The line under the pointer, at a data x with its text for the header; NaN hides the line.
   void setHairLine(double x, const QString& text);
@@ -37,7 +37,7 @@ class ChartWidget : public PlotWidget {
   void resizeEvent(QResizeEvent* event) override;
   void paintEvent(QPaintEvent* event) override;
   void leaveEvent(QEvent* event) override;
-  void invalidate();       // data, size or colours changed
+  void invalidate();         // data, size or colours changed
   void ensureBuilt() const;  // rebuild() now if it is due, so that pixels and data agree
 
  private:

@@ -5,11 +5,11 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -39,7 +39,9 @@ void ErrorHistogramPlot::setData(ErrorHistogramData data) {
   invalidate();
 }
 
-void ErrorHistogramPlot::clear() { setData({}); }
+void ErrorHistogramPlot::clear() {
+  setData({});
+}
 
 void ErrorHistogramPlot::setLogarithmic(bool on) {
   m_logarithmic = on;
@@ -85,8 +87,9 @@ void ErrorHistogramPlot::rebuild() {
   setTicks(y, m_logarithmic ? powerTicks(floor * 2, y->range().upper, 4, false) : niceTicks(0, y->range().upper, 5, true));
   setGrid(false, true);
   setTitles(m_data.inSteps ? tr("error ÷ step of its group") : tr("error"), tr("density"));
-  setToolTip(m_logarithmic ? tr("Share of errors per unit of the axis; the log axis starts at %1").arg(formatSignificant(floor, 1))
-                           : tr("Share of errors per unit of the axis"));
+  setToolTip(m_logarithmic
+                 ? tr("Share of errors per unit of the axis; the log axis starts at %1").arg(formatSignificant(floor, 1))
+                 : tr("Share of errors per unit of the axis"));
 
   const Theme& theme = themeOf(this);
   auto* bars = new QCPBars(x, y);
@@ -99,20 +102,26 @@ void ErrorHistogramPlot::rebuild() {
   for (int i = 0; i < bins; ++i) {
     if (h.counts[static_cast<std::size_t>(i)] > 0) bars->addData(h.low + (i + 0.5) * h.binWidth(), density(i));
   }
-  if (!m_data.inSteps) return;
-  addPainter(chart(), QStringLiteral("under"), false, [this, x](QPainter& painter, const QRectF& area) {
+  if (m_data.inSteps) addBand();
+}
+
+void ErrorHistogramPlot::addBand() {
+  addPainter(chart(), QStringLiteral("under"), false, [this](QPainter& painter, const QRectF& area) {
     const Theme& now = themeOf(this);
-    const double left = x->coordToPixel(-0.5), right = x->coordToPixel(0.5);
+    const double left = chart()->xAxis->coordToPixel(-0.5), right = chart()->xAxis->coordToPixel(0.5);
     painter.fillRect(QRectF(left, area.top(), right - left, area.height()), now.band);
     painter.setFont(fonts::hint());
     painter.setPen(now.text2);
     painter.drawText(QRectF(left - 60, area.top() - 20, right - left + 120, 18), Qt::AlignCenter, tr("±½ step"));
-    if (m_data.outsideShare < 0) return;
+  });
+  if (m_data.outsideShare < 0) return;
+  addPainter(chart(), QStringLiteral("overlay"), false, [this](QPainter& painter, const QRectF& area) {
+    const Theme& now = themeOf(this);
+    painter.setFont(fonts::hint());
     const double line = QFontMetricsF(painter.font()).height();
     const QRectF text(area.right() - 90, area.top() + 10, 87, line);
-    painter.drawText(text.translated(0, line - 1), Qt::AlignRight, tr("outside"));
-    painter.setPen(now.text);
-    painter.drawText(text, Qt::AlignRight, formatPercent(m_data.outsideShare, 1));
+    drawHaloText(painter, text.translated(0, line - 1), Qt::AlignRight | Qt::AlignTop, tr("outside"), now.text2, now.panel);
+    drawHaloText(painter, text, Qt::AlignRight | Qt::AlignTop, formatPercent(m_data.outsideShare, 1), now.text, now.panel);
   });
 }
 
@@ -121,15 +130,16 @@ void ErrorHistogramPlot::showBin(int bin) {
   if (bin < 0 || bin >= static_cast<int>(h.counts.size())) return setHairLine(std::nan(""), {});
   const double low = h.low + bin * h.binWidth();
   const int decimals = std::clamp(2 - static_cast<int>(std::floor(std::log10(h.binWidth()))), 0, 9);
-  setHairLine(low + h.binWidth() / 2,
-              tr("%1 to %2: %3").arg(formatFixed(low, decimals), formatFixed(low + h.binWidth(), decimals),
-                                     formatCount(h.counts[static_cast<std::size_t>(bin)])));
+  setHairLine(low + h.binWidth() / 2, tr("%1 to %2: %3")
+                                          .arg(formatFixed(low, decimals), formatFixed(low + h.binWidth(), decimals),
+                                               formatCount(h.counts[static_cast<std::size_t>(bin)])));
 }
 
 bool ErrorHistogramPlot::moveCursor(int dx, int /*dy*/) {
   if (dx == 0) return false;
   const int count = static_cast<int>(m_data.errors.counts.size());
-  m_cursor = m_cursor < 0 && std::abs(dx) == 1 ? count / 2 : std::clamp(m_cursor + dx * (std::abs(dx) > 1 ? count : 1), 0, count - 1);
+  m_cursor =
+      m_cursor < 0 && std::abs(dx) == 1 ? count / 2 : std::clamp(m_cursor + dx * (std::abs(dx) > 1 ? count : 1), 0, count - 1);
   showBin(m_cursor);
   return true;
 }

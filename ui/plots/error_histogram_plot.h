@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Density of the error divided by the step of its own group, with the +-1/2 step band in which a nearest-level scheme stays and the
-// share that left it. Log density by default, from a decade below the density of one single error (named in the tooltip). Steps: multiples of the group's step.
+// Density of the error divided by the step of its own group, with the +-1/2 step band in which a nearest-level scheme stays and
+// the share that left it. Log density by default, from a decade below the density of one single error (named in the tooltip).
+// Steps: multiples of the group's step.
 #pragma once
 #include "core/report/histogram.h"
 #include "core/schemes/scheme.h"
@@ -33,6 +34,7 @@ class ErrorHistogramPlot : public ChartWidget {
 
  private:
   [[nodiscard]] double density(int bin) const;  // per step (or unit of error); the whole integrates to 1
+  void addBand();
   void showBin(int bin);
   ErrorHistogramData m_data;
   bool m_logarithmic = true;

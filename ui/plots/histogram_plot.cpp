@@ -5,11 +5,11 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -51,7 +51,8 @@ void drawCodeLabels(QPainter& painter, double left, double right, double top, co
 
 }  // namespace
 
-HistogramPlot::HistogramPlot(QWidget* parent, const QString& objectName) : ChartWidget(objectName, tr("Weight histogram"), parent) {
+HistogramPlot::HistogramPlot(QWidget* parent, const QString& objectName)
+    : ChartWidget(objectName, tr("Weight histogram"), parent) {
   setAxisMargins(46, 12, 36, 20);
   setToolTip(tr("How many weights lie in each bin; lines: the values one group may use"));
 }
@@ -66,7 +67,9 @@ void HistogramPlot::setData(HistogramData data) {
   invalidate();
 }
 
-void HistogramPlot::clear() { setData({}); }
+void HistogramPlot::clear() {
+  setData({});
+}
 
 void HistogramPlot::setLogarithmic(bool on) {
   m_logarithmic = on;
@@ -140,7 +143,8 @@ void HistogramPlot::showBin(int bin) {
 bool HistogramPlot::moveCursor(int dx, int /*dy*/) {
   if (dx == 0) return false;
   const int count = static_cast<int>(m_data.weights.counts.size());
-  m_cursor = m_cursor < 0 && std::abs(dx) == 1 ? count / 2 : std::clamp(m_cursor + dx * (std::abs(dx) > 1 ? count : 1), 0, count - 1);
+  m_cursor =
+      m_cursor < 0 && std::abs(dx) == 1 ? count / 2 : std::clamp(m_cursor + dx * (std::abs(dx) > 1 ? count : 1), 0, count - 1);
   showBin(m_cursor);
   return true;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Distribution of the raw weights as grey adjoining bars, with the levels one group may use as lines of the scheme's colour over
-// them. Levels closer than 3 px become one band. Counts on a log axis (from 0.7, so that a single weight shows) or linear.
+// Distribution of the raw weights as grey adjoining bars, with the levels one group may use as lines of the scheme's colour
+// over them. Levels closer than 3 px become one band. Counts on a log axis (from 0.7, so that a single weight shows) or linear.
 #pragma once
 #include "core/report/histogram.h"
 #include "core/schemes/scheme.h"
@@ -14,7 +14,7 @@ struct HistogramData {
   Histogram weights;
   std::vector<double> levels;  // by code: levels[0] is what code 0 decodes to; may be empty, need not ascend
   Family family = Family::Uniform;
-  QString unit;                // axis title, default "weight"
+  QString unit;  // axis title, default "weight"
 };
 
 class HistogramPlot : public ChartWidget {

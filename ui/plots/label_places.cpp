@@ -7,13 +7,16 @@
 namespace nibble {
 namespace {
 
+// What the next place in the order costs, in square pixels covered.
+constexpr double awayFromNearest = 12;
+
 double overlap(const QRectF& a, const QRectF& b) {
   const QRectF both = a.intersected(b);
   return both.isEmpty() ? 0 : both.width() * both.height();
 }
 
-std::vector<QRectF> candidates(const LabelWish& wish, double radius) {
-  const double w = wish.size.width(), h = wish.size.height(), gap = radius + 4;
+std::vector<QRectF> candidates(const LabelWish& wish) {
+  const double w = wish.size.width(), h = wish.size.height(), gap = wish.gap;
   const QPointF m = wish.mark;
   std::vector<QRectF> places;
   for (const double down : {0.0, 8.0, -10.0, 16.0, -18.0, 26.0, -28.0}) {
@@ -36,8 +39,8 @@ std::vector<QRectF> placeLabels(const std::vector<LabelWish>& wishes, const std:
   std::vector<QRectF> placed;
   for (const LabelWish& wish : wishes) {
     QRectF best;
-    double least = std::numeric_limits<double>::infinity();
-    for (const QRectF& place : candidates(wish, markRadius)) {
+    double least = std::numeric_limits<double>::infinity(), preference = 0;
+    for (const QRectF& place : candidates(wish)) {
       double cost = (place.width() * place.height() - overlap(place, area)) * 4;
       for (const QPointF& mark : marks) {
         cost += overlap(place, QRectF(mark.x() - markRadius, mark.y() - markRadius, 2 * markRadius, 2 * markRadius)) * 2;
@@ -46,8 +49,9 @@ std::vector<QRectF> placeLabels(const std::vector<LabelWish>& wishes, const std:
         const double closer = std::max(0.0, apart - place.height()) / 2;
         cost += overlap(place.adjusted(-3, -closer, 3, closer), other) * 3;
       }
+      cost += awayFromNearest * preference;
+      preference += 1;
       if (cost < least - 1e-9) least = cost, best = place;
-      if (least <= 0) break;
     }
     placed.push_back(best);
   }

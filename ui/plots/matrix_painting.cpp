@@ -43,7 +43,9 @@ std::pair<double, double> scaleRange(const PooledMatrix& picture, ColourScale sc
   return {scale == ColourScale::Diverging ? -extent : 0, extent};
 }
 
-void MatrixPainting::ground(QPainter& painter, QSize size) const { painter.fillRect(QRect(QPoint(), size), theme.panel); }
+void MatrixPainting::ground(QPainter& painter, QSize size) const {
+  painter.fillRect(QRect(QPoint(), size), theme.panel);
+}
 
 void MatrixPainting::map(QPainter& painter, const QImage& image, const PooledMatrix& picture) const {
   if (image.isNull()) return painter.fillRect(view.area, theme.band);
@@ -59,16 +61,20 @@ void MatrixPainting::map(QPainter& painter, const QImage& image, const PooledMat
 void MatrixPainting::numbers(QPainter& painter, const PooledMatrix& picture) const {
   const bool single = static_cast<std::uint64_t>(picture.width) == picture.region.columns() &&
                       static_cast<std::uint64_t>(picture.height) == picture.region.rows();
-  if (!single || picture.region != view.region || view.cellWidth() < numberCellWidth || view.cellHeight() < numberCellHeight) return;
+  if (!single || picture.region != view.region || view.cellWidth() < numberCellWidth || view.cellHeight() < numberCellHeight)
+    return;
   painter.setFont(fonts::hint());
   const QColor darkInk = themeFor(false).text, lightInk = themeFor(true).text;
   for (int y = 0; y < picture.height; ++y) {
     for (int x = 0; x < picture.width; ++x) {
-      const double value = picture.values[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(x)];
+      const double value =
+          picture.values[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(x)];
       const QColor ground(colours.at(value));
-      const auto row = picture.region.rowBegin + static_cast<std::uint64_t>(y), column = picture.region.columnBegin + static_cast<std::uint64_t>(x);
+      const auto row = picture.region.rowBegin + static_cast<std::uint64_t>(y),
+                 column = picture.region.columnBegin + static_cast<std::uint64_t>(x);
       painter.setPen(contrast(darkInk, ground) > contrast(lightInk, ground) ? darkInk : lightInk);
-      painter.drawText(view.rectOf({row, row + 1, column, column + 1}), Qt::AlignCenter, formatFixed(value, std::max(decimals + 2, 3)));
+      painter.drawText(view.rectOf({row, row + 1, column, column + 1}), Qt::AlignCenter,
+                       formatFixed(value, std::max(decimals + 2, 3)));
     }
   }
 }
@@ -83,7 +89,8 @@ void MatrixPainting::axes(QPainter& painter, const QString& bottom, const QStrin
   painter.setPen(QPen(theme.axis, 1));
   painter.drawLine(QPointF(a.left() - 1, a.top()), QPointF(a.left() - 1, a.bottom()));
   painter.drawLine(QPointF(a.left() - 1, a.bottom()), QPointF(a.right(), a.bottom()));
-  const int mostRows = std::clamp(static_cast<int>(a.height() / 52), 1, 6), mostColumns = std::clamp(static_cast<int>(a.width() / 52), 1, 6);
+  const int mostRows = std::clamp(static_cast<int>(a.height() / 52), 1, 6),
+            mostColumns = std::clamp(static_cast<int>(a.width() / 52), 1, 6);
   for (const Tick& tick : cellTicks(static_cast<double>(r.rowBegin), static_cast<double>(r.rowEnd), mostRows)) {
     const double y = a.top() + (tick.position - static_cast<double>(r.rowBegin)) * view.cellHeight();
     painter.setPen(QPen(theme.axis, 1));
@@ -112,14 +119,15 @@ void MatrixPainting::colourScale(QPainter& painter, bool ownDecimals) const {
   const double line = QFontMetricsF(painter.font()).height();
   const int steps = colours.low() < 0 || bar.height() < 90 ? 4 : 5;
   const bool whole = !ownDecimals && decimals == 0;
-  const auto ticks = whole ? niceTicks(colours.low(), colours.high(), 5)
-                           : stepTicks(colours.low(), colours.high(), colours.low() < 0 ? span / 4 : niceStep(span, steps), false);
+  const auto ticks =
+      whole ? niceTicks(colours.low(), colours.high(), 5)
+            : stepTicks(colours.low(), colours.high(), colours.low() < 0 ? span / 4 : niceStep(span, steps), false);
   for (const Tick& tick : ticks) {
     const double y = bar.bottom() - (tick.position - colours.low()) / span * bar.height();
     painter.setPen(QPen(theme.axis, 1));
-    painter.drawLine(QPointF(bar.right(), std::floor(y)), QPointF(bar.right() + 4, std::floor(y)));
+    painter.drawLine(QPointF(bar.right(), std::floor(y)), QPointF(bar.right() + 2, std::floor(y)));
     painter.setPen(theme.text2);
-    painter.drawText(QRectF(bar.right() + 6, y - line / 2, 60, line), Qt::AlignLeft | Qt::AlignVCenter,
+    painter.drawText(QRectF(bar.right() + 7, y - line / 2, 60, line), Qt::AlignLeft | Qt::AlignVCenter,
                      ownDecimals ? tick.text : formatFixed(tick.position, decimals));
   }
 }
@@ -129,6 +137,7 @@ void MatrixPainting::frame(QPainter& painter, const MatrixRegion& group, const s
   QRectF rect = view.rectOf(group);
   if (rect.height() < leastSide) rect.adjust(0, (rect.height() - leastSide) / 2, 0, (leastSide - rect.height()) / 2);
   if (rect.width() < leastSide) rect.adjust((rect.width() - leastSide) / 2, 0, (leastSide - rect.width()) / 2, 0);
+  rect = QRectF(rect.toAlignedRect());
   painter.save();
   painter.setClipRect(view.area.adjusted(-2, -2, 2, 2));
   painter.setRenderHint(QPainter::Antialiasing);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// How the matrix plot looks, part by part, for one repaint: ground, map with the numbers of large cells, axes, colour scale, the frame
-// of the chosen group, the rubber band. Nothing is kept between repaints but the coloured image. Internal to plots.
+// How the matrix plot looks, part by part, for one repaint: ground, map with the numbers of large cells, axes, colour scale,
+// the frame of the chosen group, the rubber band. Nothing is kept between repaints but the coloured image. Internal to plots.
 #pragma once
 #include "ui/plots/matrix_view.h"
 #include "ui/theme/colour_map.h"
@@ -15,7 +15,8 @@ namespace nibble {
 struct Theme;
 
 QImage colouredImage(const PooledMatrix& picture, const ColourMap& colours);
-// The asked range; where it is empty, one from the picture: 0 or -m up to the 99.5 % magnitude m, rounded to 1, 2, 2.5, 4, 5 x 10^n.
+// The asked range; where it is empty, one from the picture: 0 or -m up to the 99.5 % magnitude m, rounded to 1, 2, 2.5, 4, 5 x
+// 10^n.
 std::pair<double, double> scaleRange(const PooledMatrix& picture, ColourScale scale, double low, double high);
 
 struct MatrixPainting {

@@ -34,7 +34,8 @@ struct MatrixPlot::State {
   MatrixRegion pannedFrom;
 };
 
-MatrixPlotData matrixOf(std::shared_ptr<const std::vector<float>> values, std::uint64_t columns, ColourScale scale, Pooling mode) {
+MatrixPlotData matrixOf(std::shared_ptr<const std::vector<float>> values, std::uint64_t columns, ColourScale scale,
+                        Pooling mode) {
   MatrixPlotData data;
   data.rows = columns > 0 ? values->size() / columns : 0;
   data.columns = columns;
@@ -70,7 +71,9 @@ void MatrixPlot::setData(MatrixPlotData data) {
   setSummary(tr("%1 rows, %2 columns").arg(formatCount(s.data.rows), formatCount(s.data.columns)));
 }
 
-void MatrixPlot::clear() { setData({}); }
+void MatrixPlot::clear() {
+  setData({});
+}
 
 void MatrixPlot::setPicture(PooledMatrix picture) {
   m_state->picture = std::move(picture);
@@ -79,17 +82,25 @@ void MatrixPlot::setPicture(PooledMatrix picture) {
   update();
 }
 
-const PooledMatrix& MatrixPlot::picture() const { return m_state->picture; }
+const PooledMatrix& MatrixPlot::picture() const {
+  return m_state->picture;
+}
 
-QSize MatrixPlot::pictureSize() const { return (QSizeF(mapArea().size()) * devicePixelRatioF()).toSize(); }
+QSize MatrixPlot::pictureSize() const {
+  return (QSizeF(mapArea().size()) * devicePixelRatioF()).toSize();
+}
 
-MatrixRegion MatrixPlot::region() const { return m_state->view.region; }
+MatrixRegion MatrixPlot::region() const {
+  return m_state->view.region;
+}
 
 double MatrixPlot::rowsPerPixel() const {
   return mapArea().height() > 0 ? static_cast<double>(region().rows()) / mapArea().height() : 0;
 }
 
-QRect MatrixPlot::mapArea() const { return rect().marginsRemoved(margins); }
+QRect MatrixPlot::mapArea() const {
+  return rect().marginsRemoved(margins);
+}
 
 QRectF MatrixPlot::cellRect(std::uint64_t row, std::uint64_t column) const {
   MatrixView view = m_state->view;
@@ -107,19 +118,24 @@ DataTable MatrixPlot::dataTable() const {
   const PooledMatrix& p = m_state->picture;
   DataTable table{{tr("row")}, {}};
   for (int x = 0; x < p.width; ++x) {
-    const auto first = p.region.columnBegin + firstCell(static_cast<std::uint64_t>(x), p.region.columns(), static_cast<std::uint64_t>(p.width));
+    const auto first = p.region.columnBegin +
+                       firstCell(static_cast<std::uint64_t>(x), p.region.columns(), static_cast<std::uint64_t>(p.width));
     table.headers << QString::number(first);
   }
   for (int y = 0; y < p.height; ++y) {
-    const auto first = p.region.rowBegin + firstCell(static_cast<std::uint64_t>(y), p.region.rows(), static_cast<std::uint64_t>(p.height));
+    const auto first =
+        p.region.rowBegin + firstCell(static_cast<std::uint64_t>(y), p.region.rows(), static_cast<std::uint64_t>(p.height));
     QVariantList row{static_cast<qulonglong>(first)};
-    for (int x = 0; x < p.width; ++x) row << p.values[static_cast<std::size_t>(y) * static_cast<std::size_t>(p.width) + static_cast<std::size_t>(x)];
+    for (int x = 0; x < p.width; ++x)
+      row << p.values[static_cast<std::size_t>(y) * static_cast<std::size_t>(p.width) + static_cast<std::size_t>(x)];
     table.rows.push_back(std::move(row));
   }
   return table;
 }
 
-bool MatrixPlot::isEmpty() const { return m_state->data.rows == 0 || m_state->data.columns == 0; }
+bool MatrixPlot::isEmpty() const {
+  return m_state->data.rows == 0 || m_state->data.columns == 0;
+}
 
 void MatrixPlot::setRegion(const MatrixRegion& wanted) {
   State& s = *m_state;
@@ -133,9 +149,13 @@ void MatrixPlot::setRegion(const MatrixRegion& wanted) {
   emit regionChanged(next);
 }
 
-void MatrixPlot::setRowRange(quint64 begin, quint64 end) { setRegion({begin, end, region().columnBegin, region().columnEnd}); }
+void MatrixPlot::setRowRange(quint64 begin, quint64 end) {
+  setRegion({begin, end, region().columnBegin, region().columnEnd});
+}
 
-void MatrixPlot::showAll() { setRegion(m_state->view.whole()); }
+void MatrixPlot::showAll() {
+  setRegion(m_state->view.whole());
+}
 
 void MatrixPlot::renderTo(QPaintDevice* device, QSize size) {
   State& s = *m_state;
@@ -153,7 +173,8 @@ void MatrixPlot::renderTo(QPaintDevice* device, QSize size) {
   const Theme& theme = themeOf(this);
   if (s.colourDue) {
     s.coloursFor = scaleRange(s.picture, s.data.scale, s.data.low, s.data.high);
-    s.coloured = colouredImage(s.picture, ColourMap(s.data.scale, theme.dark, s.coloursFor.first, s.coloursFor.second, theme.bad));
+    s.coloured =
+        colouredImage(s.picture, ColourMap(s.data.scale, theme.dark, s.coloursFor.first, s.coloursFor.second, theme.bad));
     s.colourDue = false;
   }
   const ColourMap colours(s.data.scale, theme.dark, s.coloursFor.first, s.coloursFor.second, theme.bad);
@@ -167,9 +188,13 @@ void MatrixPlot::renderTo(QPaintDevice* device, QSize size) {
   if (s.drag == State::Drag::Band) painting.band(painter, QRectF(s.pressed, s.now).normalized());
 }
 
-void MatrixPlot::recolour() { m_state->colourDue = true; }
+void MatrixPlot::recolour() {
+  m_state->colourDue = true;
+}
 
-void MatrixPlot::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void MatrixPlot::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void MatrixPlot::resizeEvent(QResizeEvent* event) {
   PlotWidget::resizeEvent(event);
@@ -232,13 +257,14 @@ bool MatrixPlot::moveCursor(int dx, int dy) {
   const Cell from = s.cursor ? *s.cursor : s.chosen ? *s.chosen : Cell{r.rowBegin, r.columnBegin};
   const auto step = [](std::uint64_t at, int by, std::uint64_t count) {
     const auto wide = static_cast<std::int64_t>(std::abs(by) > 1 ? count : 1) * (by > 0 ? 1 : by < 0 ? -1 : 0);
-    return static_cast<std::uint64_t>(std::clamp<std::int64_t>(static_cast<std::int64_t>(at) + wide, 0, static_cast<std::int64_t>(count) - 1));
+    return static_cast<std::uint64_t>(
+        std::clamp<std::int64_t>(static_cast<std::int64_t>(at) + wide, 0, static_cast<std::int64_t>(count) - 1));
   };
   s.cursor = Cell{step(from.first, dy, s.data.rows), step(from.second, dx, s.data.columns)};
   const auto [row, column] = *s.cursor;
-  const double down = row < r.rowBegin     ? -static_cast<double>(r.rowBegin - row)
-                      : row >= r.rowEnd    ? static_cast<double>(row - r.rowEnd + 1)
-                                           : 0;
+  const double down = row < r.rowBegin  ? -static_cast<double>(r.rowBegin - row)
+                      : row >= r.rowEnd ? static_cast<double>(row - r.rowEnd + 1)
+                                        : 0;
   const double right = column < r.columnBegin  ? -static_cast<double>(r.columnBegin - column)
                        : column >= r.columnEnd ? static_cast<double>(column - r.columnEnd + 1)
                                                : 0;
@@ -251,11 +277,15 @@ bool MatrixPlot::moveCursor(int dx, int dy) {
 void MatrixPlot::keyPressEvent(QKeyEvent* event) {
   State& s = *m_state;
   if (isEmpty()) return PlotWidget::keyPressEvent(event);
-  const auto centre = [&] { return s.cursor ? cellRect(s.cursor->first, s.cursor->second).center() : QRectF(mapArea()).center(); };
+  const auto centre = [&] {
+    return s.cursor ? cellRect(s.cursor->first, s.cursor->second).center() : QRectF(mapArea()).center();
+  };
   switch (event->key()) {
     case Qt::Key_Plus:
-    case Qt::Key_Equal: return setRegion(s.view.zoomed(centre(), 0.5));
-    case Qt::Key_Minus: return setRegion(s.view.zoomed(centre(), 2));
+    case Qt::Key_Equal:
+      return setRegion(s.view.zoomed(centre(), 0.5));
+    case Qt::Key_Minus:
+      return setRegion(s.view.zoomed(centre(), 2));
     case Qt::Key_Return:
     case Qt::Key_Enter:
     case Qt::Key_Space:
@@ -264,7 +294,8 @@ void MatrixPlot::keyPressEvent(QKeyEvent* event) {
     case Qt::Key_Escape:
       if (region() == s.view.whole()) break;
       return showAll();
-    default: break;
+    default:
+      break;
   }
   PlotWidget::keyPressEvent(event);
 }

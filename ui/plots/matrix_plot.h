@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Heat map of one number per weight (value, |error|, scale, code ...; the owner chooses), rows down, columns across, pooled to the
-// view's pixels and zoomable to single weights, whose numbers are then printed in the cells. Wheel zooms at the pointer, dragging with
-// the left button marks a rectangle to zoom to, dragging with the middle button (or Shift + left) pans, a click selects, double
-// click and Escape show all. Arrow keys move the cursor cell, + and - zoom, Enter selects. The plot does not read the matrix by
-// itself: it asks `pooled` for the visible region, which may answer at once or the owner sets the picture later with setPicture().
+// Heat map of one number per weight (value, |error|, scale, code ...; the owner chooses), rows down, columns across, pooled to
+// the view's pixels and zoomable to single weights, whose numbers are then printed in the cells. Wheel zooms at the pointer,
+// dragging with the left button marks a rectangle to zoom to, dragging with the middle button (or Shift + left) pans, a click
+// selects, double click and Escape show all. Arrow keys move the cursor cell, + and - zoom, Enter selects. The plot does not
+// read the matrix by itself: it asks `pooled` for the visible region, which may answer at once or the owner sets the picture
+// later with setPicture().
 #pragma once
 #include "ui/plots/plot_widget.h"
 #include "ui/plots/pooling.h"
@@ -27,7 +28,8 @@ struct MatrixPlotData {
 };
 
 // Convenience: data whose picture comes from a contiguous matrix that outlives the plot's use of it.
-MatrixPlotData matrixOf(std::shared_ptr<const std::vector<float>> values, std::uint64_t columns, ColourScale scale, Pooling mode);
+MatrixPlotData matrixOf(std::shared_ptr<const std::vector<float>> values, std::uint64_t columns, ColourScale scale,
+                        Pooling mode);
 
 class MatrixPlot : public PlotWidget {
   Q_OBJECT
@@ -38,9 +40,9 @@ class MatrixPlot : public PlotWidget {
   void clear();
   void setPicture(PooledMatrix picture);
   [[nodiscard]] const PooledMatrix& picture() const;
-  [[nodiscard]] QSize pictureSize() const;     // pixels of the map now: what `pooled` is asked for
-  [[nodiscard]] MatrixRegion region() const;   // visible cells
-  [[nodiscard]] double rowsPerPixel() const;   // for "1.8 rows a pixel"
+  [[nodiscard]] QSize pictureSize() const;    // pixels of the map now: what `pooled` is asked for
+  [[nodiscard]] MatrixRegion region() const;  // visible cells
+  [[nodiscard]] double rowsPerPixel() const;  // for "1.8 rows a pixel"
   [[nodiscard]] QRect mapArea() const;
   [[nodiscard]] QRectF cellRect(std::uint64_t row, std::uint64_t column) const;
   // The framed cells (the group); nothing: no frame. `cell` is the chosen weight in it, drawn when cells are large.

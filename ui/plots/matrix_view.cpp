@@ -57,7 +57,8 @@ MatrixRegion MatrixView::zoomed(QPointF pixel, double factor) const {
   const double row = static_cast<double>(region.rowBegin) + (pixel.y() - area.top()) / cellHeight();
   const double column = static_cast<double>(region.columnBegin) + (pixel.x() - area.left()) / cellWidth();
   const auto [top, bottom] = scaledSpan(static_cast<double>(region.rowBegin), static_cast<double>(region.rowEnd), row, factor);
-  const auto [left, right] = scaledSpan(static_cast<double>(region.columnBegin), static_cast<double>(region.columnEnd), column, factor);
+  const auto [left, right] =
+      scaledSpan(static_cast<double>(region.columnBegin), static_cast<double>(region.columnEnd), column, factor);
   const auto [r0, r1] = fitted(top, bottom, rows);
   const auto [c0, c1] = fitted(left, right, columns);
   return {r0, r1, c0, c1};
@@ -75,9 +76,10 @@ MatrixRegion MatrixView::within(QRectF pixels) const {
 }
 
 MatrixRegion MatrixView::moved(double rowsDown, double columnsRight) const {
-  const auto [r0, r1] = fitted(static_cast<double>(region.rowBegin) + rowsDown, static_cast<double>(region.rowEnd) + rowsDown, rows);
-  const auto [c0, c1] =
-      fitted(static_cast<double>(region.columnBegin) + columnsRight, static_cast<double>(region.columnEnd) + columnsRight, columns);
+  const auto [r0, r1] =
+      fitted(static_cast<double>(region.rowBegin) + rowsDown, static_cast<double>(region.rowEnd) + rowsDown, rows);
+  const auto [c0, c1] = fitted(static_cast<double>(region.columnBegin) + columnsRight,
+                               static_cast<double>(region.columnEnd) + columnsRight, columns);
   return {r0, r1, c0, c1};
 }
 

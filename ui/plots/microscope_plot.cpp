@@ -9,6 +9,7 @@
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace nibble {
 namespace {
@@ -23,12 +24,16 @@ struct MicroscopePlot::State {
   MicroscopeData data;
   double low = 0, high = 1;  // values at the ends of the axis
   Handle drag = Handle::None;
-  double pressedAt = 0, zeroOffset = 0;        // value under the pointer at the start; how far the zero handle was pulled
+  double pressedAt = 0, zeroOffset = 0;  // value under the pointer at the start; how far the zero handle was pulled
   double startScale = 0, startZero = 0, startLevel = 0;
-  double width = 1, height = 1;                // of the last layout
+  double width = 1, height = 1;  // of the last layout
 
-  [[nodiscard]] double pixel(double value) const { return sideMargin + (value - low) / (high - low) * (width - 2 * sideMargin); }
-  [[nodiscard]] double value(double pixel) const { return low + (pixel - sideMargin) / (width - 2 * sideMargin) * (high - low); }
+  [[nodiscard]] double pixel(double value) const {
+    return sideMargin + (value - low) / (high - low) * (width - 2 * sideMargin);
+  }
+  [[nodiscard]] double value(double pixel) const {
+    return low + (pixel - sideMargin) / (width - 2 * sideMargin) * (high - low);
+  }
   [[nodiscard]] double axisY() const { return height - axisFromBottom; }
   [[nodiscard]] double levelBottom() const { return levelTop + 0.40 * (axisY() - levelTop); }
   [[nodiscard]] double fanBottom() const { return levelTop + 0.754 * (axisY() - levelTop); }
@@ -41,7 +46,8 @@ struct MicroscopePlot::State {
 int MicroscopePlot::State::handleLevel() const {
   const auto order = ascendingCodes();
   if (order.empty()) return -1;
-  const double first = data.levels[static_cast<std::size_t>(order.front())], last = data.levels[static_cast<std::size_t>(order.back())];
+  const double first = data.levels[static_cast<std::size_t>(order.front())],
+               last = data.levels[static_cast<std::size_t>(order.back())];
   return std::abs(last) >= 0.1 * std::abs(first) ? order.back() : order.front();
 }
 
@@ -83,7 +89,9 @@ void MicroscopePlot::setData(MicroscopeData data) {
   setSummary(tr("%1 weights, %2 levels").arg(s.data.weights.size()).arg(s.data.levels.size()));
 }
 
-void MicroscopePlot::clear() { setData({}); }
+void MicroscopePlot::clear() {
+  setData({});
+}
 
 QPointF MicroscopePlot::scaleHandle() const {
   State& s = *m_state;
@@ -116,7 +124,9 @@ DataTable MicroscopePlot::dataTable() const {
   return table;
 }
 
-bool MicroscopePlot::isEmpty() const { return m_state->data.weights.empty(); }
+bool MicroscopePlot::isEmpty() const {
+  return m_state->data.weights.empty();
+}
 
 namespace {
 
@@ -151,7 +161,8 @@ struct Painting {
     QFont bold = font;
     bold.setBold(true);
     const int chosen = data.selected >= 0 && data.selected < static_cast<int>(data.codes.size())
-                           ? data.codes[static_cast<std::size_t>(data.selected)] : -1;
+                           ? data.codes[static_cast<std::size_t>(data.selected)]
+                           : -1;
     const double room = QFontMetricsF(bold).horizontalAdvance(QString::number(order.back())) + 6;
     double chosenAt = -1e9, last = -1e9;
     for (std::size_t i = 0; i < order.size(); ++i) {
@@ -168,16 +179,66 @@ struct Painting {
   }
 
   void drawLevelLines() const {
-    const bool dense = pixels.size() > 1 && (pixels.back() - pixels.front()) / static_cast<double>(pixels.size() - 1) < closestLevels;
+    const bool dense =
+        pixels.size() > 1 && (pixels.back() - pixels.front()) / static_cast<double>(pixels.size() - 1) < closestLevels;
     if (dense) return drawLevels(painter, pixels, levelTop, levelBottom, colour);
     painter.setRenderHint(QPainter::Antialiasing);
     painter.setPen(QPen(colour, 2, Qt::SolidLine, Qt::FlatCap));
     for (const double x : pixels) painter.drawLine(QPointF(x, levelTop), QPointF(x, levelBottom));
   }
 
-  void fan(double weightPixel, double levelPixel, const QPen& pen) const {
-    painter.setPen(pen);
-    painter.drawPolyline(QPolygonF({QPointF(levelPixel, levelBottom), QPointF(weightPixel, fanBottom), QPointF(weightPixel, axisY)}));
+  // From each weight to the level of its code; the chosen one last, over the others.
+  void fans(const std::function<double(double)>& pixel) const {
+    const auto draw = [&](std::size_t i, const QPen& pen) {
+      const int code = i < data.codes.size() ? data.codes[i] : -1;
+      if (code < 0 || code >= static_cast<int>(data.levels.size())) return;
+      const double level = pixel(data.levels[static_cast<std::size_t>(code)]), weight = pixel(data.weights[i]);
+      painter.setPen(pen);
+      painter.drawPolyline(QPolygonF({QPointF(level, levelBottom), QPointF(weight, fanBottom), QPointF(weight, axisY)}));
+    };
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setBrush(Qt::NoBrush);
+    for (std::size_t i = 0; i < data.weights.size(); ++i) draw(i, QPen(theme.text3, 1));
+    if (data.selected >= 0 && data.selected < static_cast<int>(data.weights.size())) {
+      draw(static_cast<std::size_t>(data.selected), QPen(theme.accent, 2));
+    }
+  }
+
+  void zeroLine(double x) const {
+    QPen dots(theme.text3, 1);
+    dots.setDashPattern({3, 3});
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setPen(dots);
+    painter.drawLine(QPointF(x, levelTop), QPointF(x, axisY));
+  }
+
+  void zeroHandle(double x, const QString& label) const {
+    painter.setPen(QPen(theme.text, 1.5));
+    painter.setBrush(theme.panel);
+    const QPointF c(x, axisY);
+    painter.drawPolygon(QPolygonF({c + QPointF(0, -7), c + QPointF(7, 0), c + QPointF(0, 7), c + QPointF(-7, 0)}));
+    painter.setFont(fonts::hint());
+    painter.setPen(theme.text2);
+    painter.drawText(QRectF(x + 7, axisY + 5, 60, QFontMetricsF(painter.font()).height()), Qt::AlignLeft | Qt::AlignVCenter,
+                     label);
+  }
+
+  // A line one step long that ends in the circle.
+  void scaleHandle(int code, double width, const QString& label) const {
+    const auto at = static_cast<std::size_t>(std::find(order.begin(), order.end(), code) - order.begin());
+    const bool isLast = at + 1 == order.size();
+    const QPointF c(pixels[at], (levelTop + levelBottom) / 2);
+    painter.setPen(QPen(theme.text, 1.8));
+    painter.setBrush(theme.panel);
+    painter.drawLine(QPointF(pixels[isLast ? at - 1 : at + 1], c.y()), c);
+    painter.drawEllipse(c, 5.5, 5.5);
+    painter.setFont(fonts::hint());
+    painter.setPen(theme.text2);
+    const QFontMetricsF metrics(painter.font());
+    const double wide = metrics.horizontalAdvance(label);
+    const double left = isLast && c.x() + 9 + wide < width ? c.x() + 9 : c.x() - 9 - wide;
+    painter.drawText(QRectF(left, c.y() - metrics.height() / 2, wide + 1, metrics.height()), Qt::AlignLeft | Qt::AlignVCenter,
+                     label);
   }
 };
 
@@ -190,59 +251,24 @@ void MicroscopePlot::renderTo(QPaintDevice* device, QSize size) {
   s.width = size.width(), s.height = size.height();
   const Theme& theme = themeOf(this);
   painter.fillRect(QRect(QPoint(), size), theme.panel);
-  Painting p{painter, theme, s.data, familyColour(theme, s.data.family), s.ascendingCodes(), {}, s.levelBottom(), s.fanBottom(), s.axisY()};
+  Painting p{painter,         theme,         s.data,   familyColour(theme, s.data.family), s.ascendingCodes(), {},
+             s.levelBottom(), s.fanBottom(), s.axisY()};
   for (const int code : p.order) p.pixels.push_back(s.pixel(s.data.levels[static_cast<std::size_t>(code)]));
   p.axis(s.low, s.high, sideMargin, s.width - sideMargin, (s.width - 2 * sideMargin) / (s.high - s.low));
-
-  const double zeroX = s.pixel(s.zeroOffset);
-  painter.setRenderHint(QPainter::Antialiasing);
-  QPen dots(theme.text3, 1);
-  dots.setDashPattern({3, 3});
-  painter.setPen(dots);
-  painter.drawLine(QPointF(zeroX, levelTop), QPointF(zeroX, s.axisY()));
-  const auto levelPixel = [&](std::size_t i) {
-    const int code = i < s.data.codes.size() ? s.data.codes[i] : -1;
-    return code >= 0 && code < static_cast<int>(s.data.levels.size()) ? s.pixel(s.data.levels[static_cast<std::size_t>(code)]) : std::nan("");
-  };
-  const auto fan = [&](std::size_t i, const QPen& pen) {
-    if (const double at = levelPixel(i); std::isfinite(at)) p.fan(s.pixel(s.data.weights[i]), at, pen);
-  };
-  for (std::size_t i = 0; i < s.data.weights.size(); ++i) fan(i, QPen(theme.text3, 1));
+  p.zeroLine(s.pixel(s.zeroOffset));
   if (!p.order.empty()) p.levels();
-  if (s.data.selected >= 0 && s.data.selected < static_cast<int>(s.data.weights.size())) {
-    fan(static_cast<std::size_t>(s.data.selected), QPen(theme.accent, 2));
-  }
-
-  painter.setFont(fonts::hint());
-  const double line = QFontMetricsF(painter.font()).height();
-  if (s.data.zeroDraggable) {
-    painter.setPen(QPen(theme.text, 1.5));
-    painter.setBrush(theme.panel);
-    const QPointF c(zeroX, s.axisY());
-    painter.drawPolygon(QPolygonF({c + QPointF(0, -7), c + QPointF(7, 0), c + QPointF(0, 7), c + QPointF(-7, 0)}));
-    painter.setPen(theme.text2);
-    painter.drawText(QRectF(zeroX + 7, s.axisY() + 5, 60, line), Qt::AlignLeft | Qt::AlignVCenter, tr("zero"));
-  }
-  if (s.data.scaleDraggable && p.pixels.size() > 1) {
-    const int code = s.handleLevel();
-    const auto at = static_cast<std::size_t>(std::find(p.order.begin(), p.order.end(), code) - p.order.begin());
-    const bool isLast = at + 1 == p.order.size();
-    const QPointF c(p.pixels[at], (levelTop + s.levelBottom()) / 2);
-    painter.setPen(QPen(theme.text, 1.8));
-    painter.setBrush(theme.panel);
-    painter.drawLine(QPointF(p.pixels[isLast ? at - 1 : at + 1], c.y()), c);
-    painter.drawEllipse(c, 5.5, 5.5);
-    painter.setPen(theme.text2);
-    const double label = QFontMetricsF(painter.font()).horizontalAdvance(tr("scale"));
-    const bool roomRight = isLast && c.x() + 9 + label < s.width;
-    painter.drawText(QRectF(roomRight ? c.x() + 9 : isLast ? c.x() - 9 - label : c.x() - 9 - label, c.y() - line / 2, label + 1, line),
-                     Qt::AlignLeft | Qt::AlignVCenter, tr("scale"));
-  }
+  p.fans([&s](double value) { return s.pixel(value); });
+  if (s.data.zeroDraggable) p.zeroHandle(s.pixel(s.zeroOffset), tr("zero"));
+  if (s.data.scaleDraggable && p.pixels.size() > 1) p.scaleHandle(s.handleLevel(), s.width, tr("scale"));
 }
 
-void MicroscopePlot::recolour() { update(); }
+void MicroscopePlot::recolour() {
+  update();
+}
 
-void MicroscopePlot::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void MicroscopePlot::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 bool MicroscopePlot::moveCursor(int dx, int /*dy*/) {
   State& s = *m_state;
@@ -272,7 +298,9 @@ void MicroscopePlot::mousePressEvent(QMouseEvent* event) {
   State& s = *m_state;
   if (isEmpty() || event->button() != Qt::LeftButton) return;
   const auto hits = [&](QPointF handle) { return QLineF(handle, event->position()).length() <= grabRadius; };
-  s.drag = s.data.scaleDraggable && hits(scaleHandle()) ? Handle::Scale : s.data.zeroDraggable && hits(zeroHandle()) ? Handle::Zero : Handle::None;
+  s.drag = s.data.scaleDraggable && hits(scaleHandle()) ? Handle::Scale
+           : s.data.zeroDraggable && hits(zeroHandle()) ? Handle::Zero
+                                                        : Handle::None;
   if (s.drag != Handle::None) {
     const int code = s.handleLevel();
     s.startLevel = code >= 0 ? s.data.levels[static_cast<std::size_t>(code)] : 0;
@@ -320,7 +348,8 @@ void MicroscopePlot::mouseReleaseEvent(QMouseEvent* /*event*/) {
 
 void MicroscopePlot::mouseDoubleClickEvent(QMouseEvent* event) {
   const auto hits = [&](QPointF handle) { return QLineF(handle, event->position()).length() <= grabRadius; };
-  if (!isEmpty() && ((m_state->data.scaleDraggable && hits(scaleHandle())) || (m_state->data.zeroDraggable && hits(zeroHandle())))) {
+  if (!isEmpty() &&
+      ((m_state->data.scaleDraggable && hits(scaleHandle())) || (m_state->data.zeroDraggable && hits(zeroHandle())))) {
     emit resetRequested();
   }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One group under the lens: its weights as ticks on a number line, each joined to the level it was rounded to, levels as lines with
-// their code, and two handles that can be dragged: the scale (circle, at the last level) and the zero (diamond, on the line). The plot
-// only reports the wish; the owner answers with new data. Double click on a handle asks for the scheme's own choice. Keys: Left and
-// Right choose a weight; with Ctrl they move the zero, with Ctrl+Shift the scale, by 1/8 step; Escape resets.
+// One group under the lens: its weights as ticks on a number line, each joined to the level it was rounded to, levels as lines
+// with their code, and two handles that can be dragged: the scale (circle, at the last level) and the zero (diamond, on the
+// line). The plot only reports the wish; the owner answers with new data. Double click on a handle asks for the scheme's own
+// choice. Keys: Left and Right choose a weight; with Ctrl they move the zero, with Ctrl+Shift the scale, by 1/8 step; Escape
+// resets.
 #pragma once
 #include "core/schemes/scheme.h"
 #include "ui/plots/plot_widget.h"
@@ -13,12 +14,12 @@
 namespace nibble {
 
 struct MicroscopeData {
-  std::vector<double> weights;    // in stored order
-  std::vector<int> codes;         // of each weight
-  std::vector<double> levels;     // by code: what each code decodes to in this group
-  int selected = -1;              // index of the chosen weight
-  double scale = 0;               // distance of neighbouring levels for affine schemes, else the factor on the table of levels
-  double zero = 0;                // the value the zero handle stands for, in codes
+  std::vector<double> weights;  // in stored order
+  std::vector<int> codes;       // of each weight
+  std::vector<double> levels;   // by code: what each code decodes to in this group
+  int selected = -1;            // index of the chosen weight
+  double scale = 0;             // distance of neighbouring levels for affine schemes, else the factor on the table of levels
+  double zero = 0;              // the value the zero handle stands for, in codes
   bool scaleDraggable = false, zeroDraggable = false;
   Family family = Family::Uniform;
 };

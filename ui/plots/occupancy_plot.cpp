@@ -5,19 +5,21 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
 
 constexpr std::size_t barsMost = 512;
 
-std::size_t codesPerBar(std::size_t codes) { return (codes + barsMost - 1) / barsMost; }
+std::size_t codesPerBar(std::size_t codes) {
+  return (codes + barsMost - 1) / barsMost;
+}
 
 // Smallest of 1, 2, 3, 5 x 10^n that leaves at most six ticks.
 int codeStep(std::size_t codes) {
@@ -30,7 +32,8 @@ int codeStep(std::size_t codes) {
 
 }  // namespace
 
-OccupancyPlot::OccupancyPlot(QWidget* parent, const QString& objectName) : ChartWidget(objectName, tr("Code occupancy"), parent) {
+OccupancyPlot::OccupancyPlot(QWidget* parent, const QString& objectName)
+    : ChartWidget(objectName, tr("Code occupancy"), parent) {
   setAxisMargins(34, 10, 36, 20);
   setToolTip(tr("Share of the weights that use each code"));
 }
@@ -44,7 +47,9 @@ void OccupancyPlot::setData(OccupancyData data) {
   invalidate();
 }
 
-void OccupancyPlot::clear() { setData({}); }
+void OccupancyPlot::clear() {
+  setData({});
+}
 
 DataTable OccupancyPlot::dataTable() const {
   DataTable table{{tr("code"), tr("count"), tr("percent")}, {}};

@@ -13,7 +13,7 @@ namespace nibble {
 struct OccupancyData {
   std::vector<std::uint64_t> counts;  // by code
   Family family = Family::Uniform;
-  int selectedCode = -1;              // drawn in accent; -1: none
+  int selectedCode = -1;  // drawn in accent; -1: none
 };
 
 class OccupancyPlot : public ChartWidget {

@@ -5,16 +5,16 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
 
-constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5;
+constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5, keyRoom = 4;
 
 double largestSigma(const std::vector<OverlaySeries>& series) {
   double sigma = 0;
@@ -51,7 +51,8 @@ OverlayHistogramPlot::OverlayHistogramPlot(QWidget* parent, const QString& objec
 void OverlayHistogramPlot::setData(std::vector<OverlaySeries> series) {
   if (series.size() > overlaySeriesMost) series.resize(overlaySeriesMost);
   std::erase_if(series, [](const OverlaySeries& s) { return s.errors.counts.empty(); });
-  std::stable_sort(series.begin(), series.end(), [](const OverlaySeries& a, const OverlaySeries& b) { return a.sigma > b.sigma; });
+  std::stable_sort(series.begin(), series.end(),
+                   [](const OverlaySeries& a, const OverlaySeries& b) { return a.sigma > b.sigma; });
   m_series = std::move(series);
   m_cursor = std::nan("");
   QStringList names;
@@ -60,7 +61,9 @@ void OverlayHistogramPlot::setData(std::vector<OverlaySeries> series) {
   invalidate();
 }
 
-void OverlayHistogramPlot::clear() { setData({}); }
+void OverlayHistogramPlot::clear() {
+  setData({});
+}
 
 void OverlayHistogramPlot::setLogarithmic(bool on) {
   m_logarithmic = on;
@@ -93,14 +96,17 @@ void OverlayHistogramPlot::rebuild() {
   const double pixelsPerUnit = axisArea().width() / (2 * half);
   for (const OverlaySeries& s : m_series) {
     const double binPixels = s.errors.binWidth() * pixelsPerUnit;
-    shown.push_back(coarser(s.errors, binPixels > 0 ? static_cast<std::size_t>(std::max(1.0, std::ceil(leastBinPixels / binPixels))) : 1));
+    shown.push_back(
+        coarser(s.errors, binPixels > 0 ? static_cast<std::size_t>(std::max(1.0, std::ceil(leastBinPixels / binPixels))) : 1));
     const Histogram& h = shown.back();
     for (const std::uint64_t count : h.counts) {
-      most = std::max(most, static_cast<double>(count) / (static_cast<double>(std::max<std::uint64_t>(h.total(), 1)) * h.binWidth()) * unit);
+      most = std::max(most, static_cast<double>(count) /
+                                (static_cast<double>(std::max<std::uint64_t>(h.total(), 1)) * h.binWidth()) * unit);
     }
   }
-  // One empty decade above the data is the corner the key stands in.
-  const double top = std::pow(10.0, std::ceil(std::log10(std::max(most, 1e-300)) - 1e-9) + 1), floor = top * std::pow(10.0, -decadesShown);
+  // Room above the data for the corner the key stands in.
+  const double next = std::pow(10.0, std::ceil(std::log10(std::max(most, 1e-300)) - 1e-9));
+  const double top = next >= keyRoom * most ? next : next * 10, floor = top * std::pow(10.0, -decadesShown);
   y->setScaleType(m_logarithmic ? QCPAxis::stLogarithmic : QCPAxis::stLinear);
   y->setRange(m_logarithmic ? floor : 0, m_logarithmic ? top : most * 1.15);
   setTicks(y, m_logarithmic ? powerTicks(floor, top, 5, false) : niceTicks(0, most * 1.15, 6, true));
@@ -114,12 +120,14 @@ void OverlayHistogramPlot::rebuild() {
       if (m_series[i].baseline == (pass == 1)) addSteps(m_series[i], shown[i], unit, m_logarithmic ? floor : 0);
     }
   }
-  addPainter(chart(), QStringLiteral("overlay"), false, [this](QPainter& painter, const QRectF& area) { paintKey(painter, area); });
+  addPainter(chart(), QStringLiteral("overlay"), false,
+             [this](QPainter& painter, const QRectF& area) { paintKey(painter, area); });
 }
 
 void OverlayHistogramPlot::addSteps(const OverlaySeries& series, const Histogram& h, double unit, double floor) {
   auto* graph = new QCPGraph(chart()->xAxis, chart()->yAxis);
-  graph->setPen(QPen(familyColour(themeOf(this), series.family), series.baseline ? 2.2 : 1.5, Qt::SolidLine, Qt::FlatCap, Qt::MiterJoin));
+  graph->setPen(
+      QPen(familyColour(themeOf(this), series.family), series.baseline ? 2.2 : 1.5, Qt::SolidLine, Qt::FlatCap, Qt::MiterJoin));
   graph->setLineStyle(QCPGraph::lsStepLeft);
   graph->setAntialiased(false);
   graph->setAdaptiveSampling(false);
@@ -167,7 +175,8 @@ void OverlayHistogramPlot::showAt(double error) {
   if (std::isnan(error)) return setHairLine(error, {});
   const double unit = std::pow(10.0, m_power);
   QStringList parts;
-  for (const OverlaySeries& s : m_series) parts << s.label + QLatin1Char(' ') + formatSignificant(densityAt(s.errors, error) * unit, 2);
+  for (const OverlaySeries& s : m_series)
+    parts << s.label + QLatin1Char(' ') + formatSignificant(densityAt(s.errors, error) * unit, 2);
   setHairLine(error / unit, tr("%1: %2").arg(formatFixed(error / unit, 1), parts.join(QStringLiteral(", "))));
 }
 

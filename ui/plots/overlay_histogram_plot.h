@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Error densities of the ticked candidates as unfilled steps over one axis, at most six, with a key in the upper right corner sorted
-// by sigma, widest first. All histograms are drawn as densities, so different bins compare.
+// Error densities of the ticked candidates as unfilled steps over one axis, at most six, with a key in the upper right corner
+// sorted by sigma, widest first. All histograms are drawn as densities, so different bins compare.
 #pragma once
 #include "core/report/histogram.h"
 #include "core/schemes/scheme.h"

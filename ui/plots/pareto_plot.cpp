@@ -6,12 +6,12 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -20,7 +20,9 @@ constexpr double markSize = 10, ringRadius = 9, hitRadius = 11, faded = 0.38, la
 
 }  // namespace
 
-ParetoBound gaussianBound() { return {ParetoPlot::tr("Shannon limit (Gaussian), 6.02 dB a bit"), 0, 20 * std::log10(2.0)}; }
+ParetoBound gaussianBound() {
+  return {ParetoPlot::tr("Shannon limit (Gaussian), 6.02 dB a bit"), 0, 20 * std::log10(2.0)};
+}
 
 void markDominated(std::vector<ParetoPoint>& points) {
   for (ParetoPoint& p : points) {
@@ -38,12 +40,15 @@ ParetoPlot::ParetoPlot(QWidget* parent, const QString& objectName) : ChartWidget
 void ParetoPlot::setData(ParetoData data) {
   m_data = std::move(data);
   m_cursor = -1;
-  const auto front = std::count_if(m_data.points.begin(), m_data.points.end(), [](const ParetoPoint& p) { return !p.dominated; });
+  const auto front =
+      std::count_if(m_data.points.begin(), m_data.points.end(), [](const ParetoPoint& p) { return !p.dominated; });
   setSummary(tr("%1 candidates, %2 on the front").arg(m_data.points.size()).arg(front));
   invalidate();
 }
 
-void ParetoPlot::clear() { setData({}); }
+void ParetoPlot::clear() {
+  setData({});
+}
 
 void ParetoPlot::setAxis(ParetoAxis axis) {
   m_axis = axis;
@@ -63,7 +68,8 @@ QPointF ParetoPlot::pointPosition(int index) const {
 DataTable ParetoPlot::dataTable() const {
   DataTable table{{tr("scheme"), tr("bits per weight"), tr("MiB"), tr("SQNR dB"), tr("dominated"), tr("baseline")}, {}};
   for (const ParetoPoint& p : m_data.points) {
-    table.rows.push_back({p.text.isEmpty() ? p.label : p.text, p.bitsPerWeight, p.mebibytes, p.sqnrDb, p.dominated, p.baseline});
+    table.rows.push_back(
+        {p.text.isEmpty() ? p.label : p.text, p.bitsPerWeight, p.mebibytes, p.sqnrDb, p.dominated, p.baseline});
   }
   return table;
 }
@@ -84,7 +90,8 @@ void ParetoPlot::rebuild() {
   x->setRange(low, high);
   setTicks(x, stepTicks(low, high, step, false));
   const double bound = m_data.bounds.empty() || m_axis != ParetoAxis::BitsPerWeight
-                           ? 0 : m_data.bounds.front().offsetDb + m_data.bounds.front().dbPerBit * high;
+                           ? 0
+                           : m_data.bounds.front().offsetDb + m_data.bounds.front().dbPerBit * high;
   const double top = std::max(best * 1.12, std::min(bound, best * 1.32)) + 1;
   y->setRange(std::floor(worst / 10) * 10, std::max(top, 10.0));
   setTicks(y, niceTicks(y->range().lower, y->range().upper, 7, true));
@@ -103,7 +110,9 @@ void ParetoPlot::rebuild() {
 
 void ParetoPlot::paintBounds(QPainter& painter, const QRectF& area, bool band) const {
   const Theme& theme = themeOf(this);
-  const double bitsPerUnit = m_axis == ParetoAxis::BitsPerWeight ? 1 : m_data.weights > 0 ? 8.0 * 1024 * 1024 / m_data.weights : 0;
+  const double bitsPerUnit = m_axis == ParetoAxis::BitsPerWeight ? 1
+                             : m_data.weights > 0                ? 8.0 * 1024 * 1024 / m_data.weights
+                                                                 : 0;
   if (bitsPerUnit == 0) return;
   const QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
   const auto at = [&](const ParetoBound& bound, double size) {
@@ -195,21 +204,34 @@ void ParetoPlot::paintLabels(QPainter& painter, const QRectF& area) const {
     marks.push_back(pointPosition(i));
     if (wanted(i)) labelled.push_back(i);
   }
+  // Labels keep off the first bound's line too.
+  if (!m_data.bounds.empty() && m_axis == ParetoAxis::BitsPerWeight) {
+    const QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
+    const ParetoBound& bound = m_data.bounds.front();
+    for (double pixel = area.left(); pixel < area.right(); pixel += 12) {
+      marks.emplace_back(pixel, y->coordToPixel(bound.offsetDb + bound.dbPerBit * x->pixelToCoord(pixel)) - 4);
+    }
+  }
   std::stable_sort(labelled.begin(), labelled.end(), [this](int a, int b) {
     const auto &p = m_data.points[static_cast<std::size_t>(a)], &q = m_data.points[static_cast<std::size_t>(b)];
     return p.baseline != q.baseline ? p.baseline : pointPosition(a).x() > pointPosition(b).x();
   });
   std::vector<LabelWish> wishes;
-  const auto font = [this](int i) { return m_data.points[static_cast<std::size_t>(i)].baseline ? fonts::boldHint() : fonts::hint(); };
+  const auto font = [this](int i) {
+    return m_data.points[static_cast<std::size_t>(i)].baseline ? fonts::boldHint() : fonts::hint();
+  };
   for (const int i : labelled) {
     const QFontMetricsF metrics(font(i));
-    wishes.push_back({pointPosition(i), QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height())});
+    wishes.push_back({pointPosition(i),
+                      QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height()),
+                      m_data.points[static_cast<std::size_t>(i)].baseline ? ringRadius + 4 : markSize / 2 + 5});
   }
-  const auto places = placeLabels(wishes, marks, area, ringRadius, labelsApart);
+  const auto places = placeLabels(wishes, marks, area, markSize / 2 + 1, labelsApart);
   for (std::size_t k = 0; k < labelled.size(); ++k) {
     const ParetoPoint& p = m_data.points[static_cast<std::size_t>(labelled[k])];
     painter.setFont(font(labelled[k]));
-    drawHaloText(painter, places[k], Qt::AlignLeft | Qt::AlignTop, p.label, p.dominated && !p.baseline ? theme.text2 : theme.text, theme.panel);
+    drawHaloText(painter, places[k], Qt::AlignLeft | Qt::AlignTop, p.label,
+                 p.dominated && !p.baseline ? theme.text2 : theme.text, theme.panel);
   }
 }
 
@@ -230,7 +252,8 @@ void ParetoPlot::showPoint(int index) {
   update();
   if (index < 0) return void(emit hoverText({}));
   const ParetoPoint& p = m_data.points[static_cast<std::size_t>(index)];
-  emit hoverText(tr("%1: %2 bpw, %3").arg(p.text.isEmpty() ? p.label : p.text, formatBpw(p.bitsPerWeight), formatSqnrWithUnit(p.sqnrDb)));
+  emit hoverText(
+      tr("%1: %2 bpw, %3").arg(p.text.isEmpty() ? p.label : p.text, formatBpw(p.bitsPerWeight), formatSqnrWithUnit(p.sqnrDb)));
 }
 
 bool ParetoPlot::moveCursor(int dx, int dy) {
@@ -243,7 +266,9 @@ bool ParetoPlot::moveCursor(int dx, int dy) {
   return true;
 }
 
-void ParetoPlot::mouseMoveEvent(QMouseEvent* event) { showPoint(isEmpty() ? -1 : pointAt(event->position())); }
+void ParetoPlot::mouseMoveEvent(QMouseEvent* event) {
+  showPoint(isEmpty() ? -1 : pointAt(event->position()));
+}
 
 void ParetoPlot::leaveEvent(QEvent* event) {
   showPoint(-1);

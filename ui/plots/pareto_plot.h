@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Size against error: each candidate a mark of its family at (true bits per weight or MiB, SQNR in dB). The front (no other is smaller
-// and better) is joined by a line and labelled; dominated marks fade to 38 %; the baseline is ringed and in front; each bound is a
-// dashed line with the region above it as a band. Points without a finite SQNR (exact) are drawn on the upper edge.
+// Size against error: each candidate a mark of its family at (true bits per weight or MiB, SQNR in dB). The front (no other is
+// smaller and better) is joined by a line and labelled; dominated marks fade to 38 %; the baseline is ringed and in front; each
+// bound is a dashed line with the region above it as a band. Points without a finite SQNR (exact) are drawn on the upper edge.
 #pragma once
 #include "core/schemes/scheme.h"
 #include "ui/plots/chart_widget.h"
@@ -12,8 +12,8 @@ namespace nibble {
 
 struct ParetoPoint {
   double bitsPerWeight = 0, mebibytes = 0, sqnrDb = 0;
-  QString label;      // short: "hqq 4"
-  QString text;       // the choice, shown on hover
+  QString label;  // short: "hqq 4"
+  QString text;   // the choice, shown on hover
   Family family = Family::Uniform;
   bool dominated = false, baseline = false, selected = false, ticked = false;
 };

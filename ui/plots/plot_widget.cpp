@@ -23,18 +23,24 @@ namespace {
 
 QString cell(const QVariant& value) {
   switch (value.typeId()) {
-    case QMetaType::Double: return QString::fromStdString(text::number(value.toDouble()));
-    case QMetaType::Float: return QString::fromStdString(text::number(value.toFloat()));
-    default: return value.toString();
+    case QMetaType::Double:
+      return QString::fromStdString(text::number(value.toDouble()));
+    case QMetaType::Float:
+      return QString::fromStdString(text::number(value.toFloat()));
+    default:
+      return value.toString();
   }
 }
 
 QString csvQuoted(const QString& field) {
-  if (!field.contains(QLatin1Char(',')) && !field.contains(QLatin1Char('"')) && !field.contains(QLatin1Char('\n'))) return field;
+  if (!field.contains(QLatin1Char(',')) && !field.contains(QLatin1Char('"')) && !field.contains(QLatin1Char('\n')))
+    return field;
   return QLatin1Char('"') + QString(field).replace(QLatin1Char('"'), QLatin1String("\"\"")) + QLatin1Char('"');
 }
 
-QString tsvPlain(QString field) { return field.replace(QLatin1Char('\t'), QLatin1Char(' ')).replace(QLatin1Char('\n'), QLatin1Char(' ')); }
+QString tsvPlain(QString field) {
+  return field.replace(QLatin1Char('\t'), QLatin1Char(' ')).replace(QLatin1Char('\n'), QLatin1Char(' '));
+}
 
 template <class Field>
 QString lines(const DataTable& table, QChar separator, Field field) {
@@ -51,8 +57,12 @@ QString lines(const DataTable& table, QChar separator, Field field) {
 
 }  // namespace
 
-QString DataTable::toTsv() const { return lines(*this, QLatin1Char('\t'), tsvPlain); }
-QString DataTable::toCsv() const { return lines(*this, QLatin1Char(','), csvQuoted); }
+QString DataTable::toTsv() const {
+  return lines(*this, QLatin1Char('\t'), tsvPlain);
+}
+QString DataTable::toCsv() const {
+  return lines(*this, QLatin1Char(','), csvQuoted);
+}
 
 PlotWidget::PlotWidget(const QString& objectName, const QString& accessibleName, QWidget* parent) : QWidget(parent) {
   setObjectName(objectName);
@@ -115,9 +125,13 @@ Status PlotWidget::save(const QString& path) {
   return {};
 }
 
-void PlotWidget::copyImage() { QApplication::clipboard()->setImage(image()); }
+void PlotWidget::copyImage() {
+  QApplication::clipboard()->setImage(image());
+}
 
-void PlotWidget::copyData() { QApplication::clipboard()->setText(dataTable().toTsv()); }
+void PlotWidget::copyData() {
+  QApplication::clipboard()->setText(dataTable().toTsv());
+}
 
 void PlotWidget::saveAs() {
   const QString path = QFileDialog::getSaveFileName(this, tr("Save plot"), objectName() + QStringLiteral(".png"),
@@ -146,7 +160,9 @@ void PlotWidget::addActionsTo(QMenu* menu) {
   }
 }
 
-bool PlotWidget::moveCursor(int /*dx*/, int /*dy*/) { return false; }
+bool PlotWidget::moveCursor(int /*dx*/, int /*dy*/) {
+  return false;
+}
 
 void PlotWidget::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
@@ -158,7 +174,8 @@ void PlotWidget::changeEvent(QEvent* event) {
       recolour();
       update();
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -177,13 +194,26 @@ void PlotWidget::keyPressEvent(QKeyEvent* event) {
   if (control || isEmpty()) return QWidget::keyPressEvent(event);
   int dx = 0, dy = 0;
   switch (event->key()) {
-    case Qt::Key_Left: dx = -1; break;
-    case Qt::Key_Right: dx = 1; break;
-    case Qt::Key_Up: dy = -1; break;
-    case Qt::Key_Down: dy = 1; break;
-    case Qt::Key_Home: dx = -1000; break;
-    case Qt::Key_End: dx = 1000; break;
-    default: break;
+    case Qt::Key_Left:
+      dx = -1;
+      break;
+    case Qt::Key_Right:
+      dx = 1;
+      break;
+    case Qt::Key_Up:
+      dy = -1;
+      break;
+    case Qt::Key_Down:
+      dy = 1;
+      break;
+    case Qt::Key_Home:
+      dx = -1000;
+      break;
+    case Qt::Key_End:
+      dx = 1000;
+      break;
+    default:
+      break;
   }
   if ((dx == 0 && dy == 0) || !moveCursor(dx, dy)) QWidget::keyPressEvent(event);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What every plot of the window shares: one widget that takes the keyboard, says what is under the pointer (hoverText, shown in the
-// panel's header), has its numbers as a table (read aloud, copied, saved), and can be copied or saved as a picture. A plot without
-// data shows one centred line. Colours come from the palette and follow its change. All work is plain painting: no timers but the
-// queued repaint, so changing data a hundred times between two frames costs one repaint. GUI thread only.
+// What every plot of the window shares: one widget that takes the keyboard, says what is under the pointer (hoverText, shown in
+// the panel's header), has its numbers as a table (read aloud, copied, saved), and can be copied or saved as a picture. A plot
+// without data shows one centred line. Colours come from the palette and follow its change. All work is plain painting: no
+// timers but the queued repaint, so changing data a hundred times between two frames costs one repaint. GUI thread only.
 #pragma once
 #include "core/base/result.h"
 

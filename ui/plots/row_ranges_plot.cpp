@@ -6,12 +6,12 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
+#include <qcustomplot.h>
 #include <QMouseEvent>
 #include <QPainter>
 #include <QWheelEvent>
 #include <algorithm>
 #include <cmath>
-#include <qcustomplot.h>
 
 namespace nibble {
 namespace {
@@ -49,7 +49,9 @@ void RowRangesPlot::setData(std::vector<RowRange> rows) {
   invalidate();
 }
 
-void RowRangesPlot::clear() { setData({}); }
+void RowRangesPlot::clear() {
+  setData({});
+}
 
 void RowRangesPlot::setSelectedRow(qint64 row) {
   m_selected = row;
@@ -78,7 +80,8 @@ void RowRangesPlot::rebuild() {
   const Theme& theme = themeOf(this);
   QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
   double extent = 0;
-  for (const RowRange& row : m_rows) extent = std::max({extent, static_cast<double>(std::abs(row.low)), static_cast<double>(std::abs(row.high))});
+  for (const RowRange& row : m_rows)
+    extent = std::max({extent, static_cast<double>(std::abs(row.low)), static_cast<double>(std::abs(row.high))});
   const auto [half, step] = niceSymmetric(extent);
   x->setRange(-half, half);
   setTicks(x, stepTicks(-half, half, step, false));
@@ -105,27 +108,31 @@ void RowRangesPlot::rebuild() {
   const std::uint64_t count = m_end - m_begin;
   const auto pixels = std::min<std::uint64_t>(count, static_cast<std::uint64_t>(std::max(height() - 44, 8)));
   for (std::uint64_t i = 0; i < pixels; ++i) {
-    const std::uint64_t first = m_begin + firstCell(i, count, pixels), last = m_begin + firstCell(i + 1, count, pixels);
+    const std::uint64_t first = m_begin + firstCell(i, count, pixels), last = m_begin + endCell(i, count, pixels);
     const RowRange row = merged(m_rows, first, last);
     const double key = (static_cast<double>(first) + static_cast<double>(last)) / 2;
     low->addData(key, row.low), high->addData(key, row.high);
     low1->addData(key, row.percent1), high99->addData(key, row.percent99), median->addData(key, row.median);
   }
-  addPainter(chart(), QStringLiteral("overlay"), false, [this, y](QPainter& painter, const QRectF& area) {
-    const Theme& now = themeOf(this);
-    for (const qint64 row : {m_cursor, m_selected}) {
-      if (row < static_cast<qint64>(m_begin) || row >= static_cast<qint64>(m_end)) continue;
-      const double at = std::floor(y->coordToPixel(static_cast<double>(row) + 0.5));
-      const bool isSelected = row == m_selected;
-      painter.fillRect(QRectF(area.left(), at - (isSelected ? 1 : 0), area.width(), isSelected ? 2 : 1), isSelected ? now.accent : now.text3);
-      if (!isSelected) continue;
-      painter.setFont(fonts::boldHint());
-      const double textHeight = QFontMetricsF(painter.font()).height();
-      const double top = at - textHeight - 2 > area.top() ? at - textHeight - 2 : at + 3;
-      drawHaloText(painter, QRectF(area.left(), top, area.width() - 4, textHeight), Qt::AlignRight | Qt::AlignTop,
-                   tr("row %1").arg(row), now.text, now.panel);
-    }
-  });
+  addPainter(chart(), QStringLiteral("overlay"), false,
+             [this](QPainter& painter, const QRectF& area) { paintRowLines(painter, area); });
+}
+
+void RowRangesPlot::paintRowLines(QPainter& painter, const QRectF& area) const {
+  const Theme& now = themeOf(this);
+  for (const qint64 row : {m_cursor, m_selected}) {
+    if (row < static_cast<qint64>(m_begin) || row >= static_cast<qint64>(m_end)) continue;
+    const double at = std::floor(chart()->yAxis->coordToPixel(static_cast<double>(row) + 0.5));
+    const bool isSelected = row == m_selected;
+    painter.fillRect(QRectF(area.left(), at - (isSelected ? 1 : 0), area.width(), isSelected ? 2 : 1),
+                     isSelected ? now.accent : now.text3);
+    if (!isSelected) continue;
+    painter.setFont(fonts::boldHint());
+    const double textHeight = QFontMetricsF(painter.font()).height();
+    const double top = at - textHeight - 2 > area.top() ? at - textHeight - 2 : at + 3;
+    drawHaloText(painter, QRectF(area.left(), top, area.width() - 4, textHeight), Qt::AlignRight | Qt::AlignTop,
+                 tr("row %1").arg(row), now.text, now.panel);
+  }
 }
 
 qint64 RowRangesPlot::rowAt(QPointF pixel) const {
@@ -139,7 +146,8 @@ void RowRangesPlot::showRow(qint64 row) {
   update();
   if (row < 0) return void(emit hoverText({}));
   const RowRange& r = m_rows[static_cast<std::size_t>(row)];
-  emit hoverText(tr("row %1: %2 to %3, median %4").arg(row).arg(formatFixed(r.low, 4), formatFixed(r.high, 4), formatFixed(r.median, 4)));
+  emit hoverText(
+      tr("row %1: %2 to %3, median %4").arg(row).arg(formatFixed(r.low, 4), formatFixed(r.high, 4), formatFixed(r.median, 4)));
 }
 
 bool RowRangesPlot::moveCursor(int dx, int dy) {
@@ -152,7 +160,9 @@ bool RowRangesPlot::moveCursor(int dx, int dy) {
   return true;
 }
 
-void RowRangesPlot::mouseMoveEvent(QMouseEvent* event) { showRow(rowAt(event->position())); }
+void RowRangesPlot::mouseMoveEvent(QMouseEvent* event) {
+  showRow(rowAt(event->position()));
+}
 
 void RowRangesPlot::mousePressEvent(QMouseEvent* event) {
   PlotWidget::mousePressEvent(event);
@@ -160,13 +170,16 @@ void RowRangesPlot::mousePressEvent(QMouseEvent* event) {
   if (const qint64 row = rowAt(event->position()); row >= 0) emit rowClicked(static_cast<quint64>(row));
 }
 
-void RowRangesPlot::mouseDoubleClickEvent(QMouseEvent* /*event*/) { setRowRange(0, m_rows.size()); }
+void RowRangesPlot::mouseDoubleClickEvent(QMouseEvent* /*event*/) {
+  setRowRange(0, m_rows.size());
+}
 
 void RowRangesPlot::wheelEvent(QWheelEvent* event) {
   if (isEmpty() || event->angleDelta().y() == 0) return event->ignore();
   const double total = static_cast<double>(m_rows.size()), at = toData(event->position()).y();
   const double factor = std::pow(1.25, -event->angleDelta().y() / 120.0);
-  const double span = std::clamp((static_cast<double>(m_end) - static_cast<double>(m_begin)) * factor, std::min(4.0, total), total);
+  const double span =
+      std::clamp((static_cast<double>(m_end) - static_cast<double>(m_begin)) * factor, std::min(4.0, total), total);
   const double share = (at - static_cast<double>(m_begin)) / (static_cast<double>(m_end) - static_cast<double>(m_begin));
   const double begin = std::clamp(std::nearbyint(at - share * span), 0.0, total - std::ceil(span));
   setRowRange(static_cast<quint64>(begin), static_cast<quint64>(std::min(total, begin + std::ceil(span))));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Per row (output channel): minimum, 1 %, median, 99 % and maximum, rows down. Lies beside the matrix and shares its row range, zoom
-// and selection. The band is 1 % to 99 %, the fine line minimum and maximum, the dark line the median. Where many rows share a
-// pixel each quantity shows its extreme (minimum of minima, maximum of maxima; median: the mean).
+// Per row (output channel): minimum, 1 %, median, 99 % and maximum, rows down. Lies beside the matrix and shares its row range,
+// zoom and selection. The band is 1 % to 99 %, the fine line minimum and maximum, the dark line the median. Where many rows
+// share a pixel each quantity shows its extreme (minimum of minima, maximum of maxima; median: the mean).
 #pragma once
 #include "ui/plots/chart_widget.h"
 
@@ -42,6 +42,7 @@ class RowRangesPlot : public ChartWidget {
 
  private:
   [[nodiscard]] qint64 rowAt(QPointF pixel) const;  // -1: none
+  void paintRowLines(QPainter& painter, const QRectF& area) const;
   void showRow(qint64 row);
   std::vector<RowRange> m_rows;
   qint64 m_selected = -1, m_cursor = -1;

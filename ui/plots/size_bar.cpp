@@ -16,12 +16,14 @@ namespace {
 constexpr double shades[] = {1.0, 0.65, 0.38, 0.22};
 
 double sum(const std::vector<SizePart>& parts) {
-  return std::accumulate(parts.begin(), parts.end(), 0.0, [](double all, const SizePart& part) { return all + part.bitsPerWeight; });
+  return std::accumulate(parts.begin(), parts.end(), 0.0,
+                         [](double all, const SizePart& part) { return all + part.bitsPerWeight; });
 }
 
 }  // namespace
 
-SizeBar::SizeBar(QWidget* parent, const QString& objectName) : PlotWidget(objectName, tr("Bits per weight by purpose"), parent) {
+SizeBar::SizeBar(QWidget* parent, const QString& objectName)
+    : PlotWidget(objectName, tr("Bits per weight by purpose"), parent) {
   setMinimumSize(60, 9);
   setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
   setFocusPolicy(Qt::NoFocus);
@@ -36,7 +38,9 @@ void SizeBar::setData(std::vector<SizePart> parts, Family family) {
   setSummary(legendText());
 }
 
-void SizeBar::clear() { setData({}, m_family); }
+void SizeBar::clear() {
+  setData({}, m_family);
+}
 
 QString SizeBar::legendText() const {
   QStringList texts;
@@ -61,11 +65,14 @@ void SizeBar::renderTo(QPaintDevice* device, QSize size) {
     before += m_parts[i].bitsPerWeight;
     const double right = std::nearbyint(before / whole * size.width()) - (i + 1 < m_parts.size() ? 1 : 0);
     const double shade = shades[std::min(i, std::size(shades) - 1)];
-    painter.fillRect(QRectF(left, 0, std::max(right - left, 1.0), size.height()), mixed(familyColour(theme, m_family), theme.panel, shade));
+    painter.fillRect(QRectF(left, 0, std::max(right - left, 1.0), size.height()),
+                     mixed(familyColour(theme, m_family), theme.panel, shade));
   }
 }
 
-void SizeBar::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void SizeBar::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void SizeBar::mouseMoveEvent(QMouseEvent* event) {
   const double at = event->position().x() / std::max(width(), 1) * sum(m_parts);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where the bits go: one stacked bar of codes, scales, zeros and the rest, in bits per weight, in lighter and lighter shades of the
-// scheme's colour. The owner writes the sum and the legend line; legendText() gives it ("codes 4.00 + scales 0.25 + zeros 0.25").
+// Where the bits go: one stacked bar of codes, scales, zeros and the rest, in bits per weight, in lighter and lighter shades of
+// the scheme's colour. The owner writes the sum and the legend line; legendText() gives it ("codes 4.00 + scales 0.25 + zeros
+// 0.25").
 #pragma once
 #include "core/schemes/scheme.h"
 #include "ui/plots/plot_widget.h"

@@ -43,7 +43,8 @@ double halfWidth(const SparkLevelsData& data) {
 
 }  // namespace
 
-SparkLevels::SparkLevels(QWidget* parent, const QString& objectName) : PlotWidget(objectName, tr("Weights and levels"), parent) {
+SparkLevels::SparkLevels(QWidget* parent, const QString& objectName)
+    : PlotWidget(objectName, tr("Weights and levels"), parent) {
   setCursor(Qt::PointingHandCursor);
 }
 
@@ -52,7 +53,9 @@ void SparkLevels::setData(SparkLevelsData data) {
   setSummary(tr("%1 weights, %2 levels").arg(formatCount(m_data.weights.total())).arg(m_data.levels.size()));
 }
 
-void SparkLevels::clear() { setData({}); }
+void SparkLevels::clear() {
+  setData({});
+}
 
 DataTable SparkLevels::dataTable() const {
   DataTable table{{tr("low"), tr("high"), tr("count"), tr("level")}, {}};
@@ -79,7 +82,8 @@ void SparkLevels::renderTo(QPaintDevice* device, QSize size) {
   const auto most = static_cast<double>(std::max<std::uint64_t>(1, *std::max_element(h.counts.begin(), h.counts.end())));
   for (std::size_t i = 0; i < h.counts.size(); ++i) {
     const double low = h.low + static_cast<double>(i) * h.binWidth();
-    const int left = static_cast<int>(std::nearbyint(pixel(low))), right = static_cast<int>(std::nearbyint(pixel(low + h.binWidth())));
+    const int left = static_cast<int>(std::nearbyint(pixel(low))),
+              right = static_cast<int>(std::nearbyint(pixel(low + h.binWidth())));
     const int tall = static_cast<int>(std::nearbyint(static_cast<double>(h.counts[i]) / most * (area.height() - 12)));
     if (left < area.left() || right > area.right() || tall == 0) continue;
     painter.fillRect(left, static_cast<int>(area.bottom()) - tall, std::max(right - left, 1), tall, theme.bar);
@@ -104,14 +108,17 @@ void SparkLevels::renderTo(QPaintDevice* device, QSize size) {
   }
 }
 
-void SparkLevels::paintEvent(QPaintEvent* /*event*/) { renderTo(this, size()); }
+void SparkLevels::paintEvent(QPaintEvent* /*event*/) {
+  renderTo(this, size());
+}
 
 void SparkLevels::mouseReleaseEvent(QMouseEvent* event) {
   if (event->button() == Qt::LeftButton && rect().contains(event->position().toPoint())) emit clicked();
 }
 
 void SparkLevels::keyPressEvent(QKeyEvent* event) {
-  if (event->key() == Qt::Key_Space || event->key() == Qt::Key_Return || event->key() == Qt::Key_Enter) return void(emit clicked());
+  if (event->key() == Qt::Key_Space || event->key() == Qt::Key_Return || event->key() == Qt::Key_Enter)
+    return void(emit clicked());
   PlotWidget::keyPressEvent(event);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The small plot of the start page: the weights of one tensor in grey and the levels a group may use in the scheme's colour; 8 bits
-// fill into a band. No y axis. A click (or Space, Enter) asks for this setting.
+// The small plot of the start page: the weights of one tensor in grey and the levels a group may use in the scheme's colour; 8
+// bits fill into a band. No y axis. A click (or Space, Enter) asks for this setting.
 #pragma once
 #include "core/report/histogram.h"
 #include "core/schemes/scheme.h"

@@ -12,7 +12,9 @@ namespace nibble {
 
 DataTableModel::DataTableModel(DataTable table, QObject* parent) : QAbstractTableModel(parent), m_table(std::move(table)) {}
 
-int DataTableModel::rowCount(const QModelIndex& parent) const { return parent.isValid() ? 0 : static_cast<int>(m_table.rows.size()); }
+int DataTableModel::rowCount(const QModelIndex& parent) const {
+  return parent.isValid() ? 0 : static_cast<int>(m_table.rows.size());
+}
 
 int DataTableModel::columnCount(const QModelIndex& parent) const {
   return parent.isValid() ? 0 : static_cast<int>(m_table.headers.size());
@@ -43,7 +45,7 @@ TableWindow::TableWindow(const QString& title, DataTable table, QWidget* parent)
   view->setModel(new DataTableModel(std::move(table), view));
   view->setAlternatingRowColors(true);
   view->setShowGrid(false);
-  view->verticalHeader()->setDefaultSectionSize(metrics::tableRow);
+  view->verticalHeader()->setDefaultSectionSize(sizes::tableRow);
   auto* layout = new QVBoxLayout(this);
   layout->addWidget(view);
 }

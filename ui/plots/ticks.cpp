@@ -42,7 +42,8 @@ std::vector<Tick> niceTicks(double low, double high, int most, bool compact) {
 std::vector<Tick> powerTicks(double low, double high, int most, bool kilo) {
   std::vector<Tick> ticks;
   if (!(low > 0) || !(high > low)) return ticks;
-  const int first = static_cast<int>(std::ceil(std::log10(low) - 1e-9)), last = static_cast<int>(std::floor(std::log10(high) + 1e-9));
+  const int first = static_cast<int>(std::ceil(std::log10(low) - 1e-9)),
+            last = static_cast<int>(std::floor(std::log10(high) + 1e-9));
   int every = 1;
   while ((last - first) / every + 1 > most) ++every;
   for (int power = first; power <= last; ++power) {

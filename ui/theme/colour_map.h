@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Number to colour for heat maps: sequential from 0 (|error|, scale, bits), diverging symmetric about 0 (signed values). Stops lie at
-// equal steps of 0..1 and are joined in sRGB; in dark themes zero is dark in both. Pure values, any thread.
+// Number to colour for heat maps: sequential from 0 (|error|, scale, bits), diverging symmetric about 0 (signed values). Stops
+// lie at equal steps of 0..1 and are joined in sRGB; in dark themes zero is dark in both. Pure values, any thread.
 #pragma once
 #include <QColor>
 #include <array>

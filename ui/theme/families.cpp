@@ -29,7 +29,9 @@ constexpr std::array<FamilyLook, 8> looks{{
     {0xFF342B2D, 0xFF999496, Mark::Star},
 }};
 
-const FamilyLook& lookOf(Family family) { return looks[static_cast<std::size_t>(family)]; }
+const FamilyLook& lookOf(Family family) {
+  return looks[static_cast<std::size_t>(family)];
+}
 
 void drawStar(QPainter& painter, QPointF c, double r) {
   for (int arm = 0; arm < 4; ++arm) {
@@ -66,7 +68,9 @@ class FamilyIconEngine : public QIconEngine {
 
 }  // namespace
 
-Mark markOf(Family family) { return lookOf(family).mark; }
+Mark markOf(Family family) {
+  return lookOf(family).mark;
+}
 
 QColor familyColour(const Theme& theme, Family family) {
   return QColor(theme.dark ? lookOf(family).dark : lookOf(family).light);
@@ -85,11 +89,21 @@ void drawMark(QPainter& painter, QPointF c, Mark mark, const QColor& colour, dou
     painter.drawPolygon(shape);
   };
   switch (mark) {
-    case Mark::Disc: painter.drawEllipse(c, r, r); break;
-    case Mark::Square: painter.fillRect(QRectF(c.x() - r * 0.9, c.y() - r * 0.9, size * 0.9, size * 0.9), colour); break;
-    case Mark::TriangleUp: polygon({{0, -1}, {1.05, 0.85}, {-1.05, 0.85}}); break;
-    case Mark::TriangleDown: polygon({{0, 1}, {1.05, -0.85}, {-1.05, -0.85}}); break;
-    case Mark::Diamond: polygon({{0, -1.2}, {1.2, 0}, {0, 1.2}, {-1.2, 0}}); break;
+    case Mark::Disc:
+      painter.drawEllipse(c, r, r);
+      break;
+    case Mark::Square:
+      painter.fillRect(QRectF(c.x() - r * 0.9, c.y() - r * 0.9, size * 0.9, size * 0.9), colour);
+      break;
+    case Mark::TriangleUp:
+      polygon({{0, -1}, {1.05, 0.85}, {-1.05, 0.85}});
+      break;
+    case Mark::TriangleDown:
+      polygon({{0, 1}, {1.05, -0.85}, {-1.05, -0.85}});
+      break;
+    case Mark::Diamond:
+      polygon({{0, -1.2}, {1.2, 0}, {0, 1.2}, {-1.2, 0}});
+      break;
     case Mark::PlusCircle:
       painter.drawEllipse(c, r, r);
       painter.drawLine(c - QPointF(r, 0), c + QPointF(r, 0));
@@ -100,11 +114,15 @@ void drawMark(QPainter& painter, QPointF c, Mark mark, const QColor& colour, dou
       painter.drawLine(c - QPointF(r, r) * 0.9, c + QPointF(r, r) * 0.9);
       painter.drawLine(c - QPointF(r, -r) * 0.9, c + QPointF(r, -r) * 0.9);
       break;
-    case Mark::Star: drawStar(painter, c, r * 1.1); break;
+    case Mark::Star:
+      drawStar(painter, c, r * 1.1);
+      break;
   }
   painter.restore();
 }
 
-QIcon familyIcon(Family family) { return QIcon(new FamilyIconEngine(family)); }
+QIcon familyIcon(Family family) {
+  return QIcon(new FamilyIconEngine(family));
+}
 
 }  // namespace nibble

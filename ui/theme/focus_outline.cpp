@@ -21,7 +21,7 @@ class AccentFrame : public QFocusFrame {
     QPainter painter(this);
     painter.setRenderHint(QPainter::Antialiasing);
     painter.setPen(QPen(themeOf(this).accent, 2));
-    painter.drawRoundedRect(QRectF(rect()).adjusted(1, 1, -1, -1), metrics::radius, metrics::radius);
+    painter.drawRoundedRect(QRectF(rect()).adjusted(1, 1, -1, -1), sizes::radius, sizes::radius);
   }
 };
 
@@ -38,7 +38,9 @@ FocusOutline::FocusOutline(QApplication* application) : QObject(application) {
   connect(application, &QApplication::focusChanged, this, [this](QWidget* /*old*/, QWidget* now) { follow(now); });
 }
 
-FocusOutline::~FocusOutline() { delete m_frame; }
+FocusOutline::~FocusOutline() {
+  delete m_frame;
+}
 
 void FocusOutline::follow(QWidget* now) {
   if (!wantsFrame(now)) {

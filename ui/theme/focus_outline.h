@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The one sign of keyboard focus: a 2 px accent line just outside the focused widget, whatever its kind. It lies over the widget's
-// neighbours without taking the mouse and moves with the focus. Parent: the application. GUI thread.
+// The one sign of keyboard focus: a 2 px accent line just outside the focused widget, whatever its kind. It lies over the
+// widget's neighbours without taking the mouse and moves with the focus. Parent: the application. GUI thread.
 #pragma once
 #include <QFocusFrame>
 #include <QObject>

@@ -31,12 +31,24 @@ QFont preferred(const QFont& font, const QString& better) {
 
 }  // namespace
 
-QFont body() { return sized(preferred(QApplication::font(), QStringLiteral("Noto Sans")), 0); }
-QFont bold() { return sized(body(), 0, true); }
-QFont hint() { return sized(body(), -1); }
-QFont boldHint() { return sized(body(), -1, true); }
-QFont tabs() { return sized(body(), 1); }
-QFont key() { return sized(body(), 10, true); }
+QFont body() {
+  return sized(preferred(QApplication::font(), QStringLiteral("Noto Sans")), 0);
+}
+QFont bold() {
+  return sized(body(), 0, true);
+}
+QFont hint() {
+  return sized(body(), -1);
+}
+QFont boldHint() {
+  return sized(body(), -1, true);
+}
+QFont tabs() {
+  return sized(body(), 1);
+}
+QFont key() {
+  return sized(body(), 10, true);
+}
 
 QFont heading() {
   QFont font = bold();
@@ -45,8 +57,7 @@ QFont heading() {
 }
 
 QFont fixed() {
-  static const QFont chosen =
-      preferred(QFontDatabase::systemFont(QFontDatabase::FixedFont), QStringLiteral("Noto Sans Mono"));
+  static const QFont chosen = preferred(QFontDatabase::systemFont(QFontDatabase::FixedFont), QStringLiteral("Noto Sans Mono"));
   return sized(chosen, 0);
 }
 

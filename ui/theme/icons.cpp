@@ -10,7 +10,9 @@
 #include <QSvgRenderer>
 
 // A static library's resource is linked in only when something names it; the macro must stand outside any namespace.
-static void linkResources() { Q_INIT_RESOURCE(resources); }
+static void linkResources() {
+  Q_INIT_RESOURCE(resources);
+}
 
 namespace nibble {
 namespace {
@@ -30,10 +32,8 @@ class ThemeIconEngine : public QIconEngine {
     drawIcon(*painter, rect, m_name, colour(mode));
   }
   QPixmap pixmap(const QSize& size, QIcon::Mode mode, QIcon::State state) override {
-    const QString key = QStringLiteral("nibble/%1/%2/%3x%4")
-                            .arg(m_name, colour(mode).name())
-                            .arg(size.width())
-                            .arg(size.height());
+    const QString key =
+        QStringLiteral("nibble/%1/%2/%3x%4").arg(m_name, colour(mode).name()).arg(size.width()).arg(size.height());
     QPixmap pixmap;
     if (QPixmapCache::find(key, &pixmap)) return pixmap;
     pixmap = QPixmap(size);
@@ -58,7 +58,9 @@ class ThemeIconEngine : public QIconEngine {
 
 }  // namespace
 
-QIcon icon(const QString& name, QColor Theme::*token) { return QIcon(new ThemeIconEngine(name, token)); }
+QIcon icon(const QString& name, QColor Theme::*token) {
+  return QIcon(new ThemeIconEngine(name, token));
+}
 
 void drawIcon(QPainter& painter, const QRect& rect, const QString& name, const QColor& colour) {
   QSvgRenderer renderer(drawing(name, colour));

@@ -23,7 +23,9 @@ int leadingExponent(double value, int digits) {
 
 }  // namespace
 
-QString unknownText() { return QString(enDash); }
+QString unknownText() {
+  return QString(enDash);
+}
 
 QString formatFixed(double value, int decimals) {
   if (std::isnan(value)) return unknownText();
@@ -43,9 +45,13 @@ QString formatSignificant(double value, int digits) {
   return formatFixed(value, std::clamp(digits - 1 - leadingExponent(value, digits), 0, 12));
 }
 
-QString formatCount(std::uint64_t count) { return QLocale().toString(static_cast<qulonglong>(count)); }
+QString formatCount(std::uint64_t count) {
+  return QLocale().toString(static_cast<qulonglong>(count));
+}
 
-QString formatRange(std::uint64_t first, std::uint64_t last) { return formatCount(first) + enDash + formatCount(last); }
+QString formatRange(std::uint64_t first, std::uint64_t last) {
+  return formatCount(first) + enDash + formatCount(last);
+}
 
 QString formatShape(std::span<const std::uint64_t> shape) {
   if (shape.empty()) return QCoreApplication::translate("nibble", "scalar");
@@ -54,9 +60,15 @@ QString formatShape(std::span<const std::uint64_t> shape) {
   return parts.join(QStringLiteral(" %1 ").arg(timesSign));
 }
 
-QString formatBpw(double bitsPerWeight) { return formatFixed(bitsPerWeight, 2); }
-QString formatSqnr(double decibel, int decimals) { return formatFixed(decibel, decimals); }
-QString formatSqnrWithUnit(double decibel, int decimals) { return formatSqnr(decibel, decimals) + QStringLiteral(" dB"); }
+QString formatBpw(double bitsPerWeight) {
+  return formatFixed(bitsPerWeight, 2);
+}
+QString formatSqnr(double decibel, int decimals) {
+  return formatFixed(decibel, decimals);
+}
+QString formatSqnrWithUnit(double decibel, int decimals) {
+  return formatSqnr(decibel, decimals) + QStringLiteral(" dB");
+}
 
 QString formatPower(int exponent) {
   static const QString digits = QStringLiteral("⁰¹²³⁴⁵⁶⁷⁸⁹");
@@ -83,7 +95,9 @@ int commonPower(std::span<const double> values) {
   return leadingExponent(*middle, 3);
 }
 
-QString formatScaled(double value, int power) { return formatSignificant(value / std::pow(10.0, power), 3); }
+QString formatScaled(double value, int power) {
+  return formatSignificant(value / std::pow(10.0, power), 3);
+}
 
 QString formatRatio(double ratio) {
   if (!std::isfinite(ratio)) return formatFixed(ratio, 0);
@@ -92,8 +106,12 @@ QString formatRatio(double ratio) {
   return formatFixed(ratio, decimals) + timesSign;
 }
 
-QString formatMaxError(double value) { return formatFixed(value, 4); }
-QString formatCosine(double value) { return formatFixed(value, 5); }
+QString formatMaxError(double value) {
+  return formatFixed(value, 4);
+}
+QString formatCosine(double value) {
+  return formatFixed(value, 5);
+}
 
 QString formatPercent(double share, int decimals) {
   const QString text = formatFixed(share * 100, decimals);
@@ -103,12 +121,15 @@ QString formatPercent(double share, int decimals) {
 QString formatDuration(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return unknownText();
   const auto whole = static_cast<long long>(std::ceil(seconds));
-  const QString minutesSeconds = QStringLiteral("%1:%2").arg(whole / 60 % 60, whole >= 3600 ? 2 : 1, 10, QLatin1Char('0'))
+  const QString minutesSeconds = QStringLiteral("%1:%2")
+                                     .arg(whole / 60 % 60, whole >= 3600 ? 2 : 1, 10, QLatin1Char('0'))
                                      .arg(whole % 60, 2, 10, QLatin1Char('0'));
   return whole >= 3600 ? QString::number(whole / 3600) + QLatin1Char(':') + minutesSeconds : minutesSeconds;
 }
 
-QString formatMilliseconds(double seconds) { return formatFixed(seconds * 1000, 1); }
+QString formatMilliseconds(double seconds) {
+  return formatFixed(seconds * 1000, 1);
+}
 
 SizeUnit sizeUnitFor(std::uint64_t bytes) {
   return bytes < (1ULL << 20) ? SizeUnit::KiB : bytes < (1ULL << 30) ? SizeUnit::MiB : SizeUnit::GiB;
@@ -116,10 +137,14 @@ SizeUnit sizeUnitFor(std::uint64_t bytes) {
 
 QString name(SizeUnit unit) {
   switch (unit) {
-    case SizeUnit::Bytes: return QCoreApplication::translate("nibble", "bytes");
-    case SizeUnit::KiB: return QStringLiteral("KiB");
-    case SizeUnit::MiB: return QStringLiteral("MiB");
-    case SizeUnit::GiB: return QStringLiteral("GiB");
+    case SizeUnit::Bytes:
+      return QCoreApplication::translate("nibble", "bytes");
+    case SizeUnit::KiB:
+      return QStringLiteral("KiB");
+    case SizeUnit::MiB:
+      return QStringLiteral("MiB");
+    case SizeUnit::GiB:
+      return QStringLiteral("GiB");
   }
   return {};
 }
@@ -136,7 +161,8 @@ QString formatSize(std::uint64_t bytes) {
 
 QString formatTick(double value, double step) {
   int decimals = 0;
-  for (double scaled = std::abs(step); decimals < 10 && std::abs(scaled - std::nearbyint(scaled)) > 1e-6 * scaled; scaled *= 10) {
+  for (double scaled = std::abs(step); decimals < 10 && std::abs(scaled - std::nearbyint(scaled)) > 1e-6 * scaled;
+       scaled *= 10) {
     ++decimals;
   }
   return formatFixed(value, decimals);

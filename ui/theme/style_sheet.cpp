@@ -10,8 +10,8 @@
 namespace nibble {
 namespace {
 
-// @name stands for a colour token, @Snn for the body size plus nn pixels, @variant for light or dark (drawings that a style sheet
-// cannot recolour).
+// @name stands for a colour token, @Snn for the body size plus nn pixels, @variant for light or dark (drawings that a style
+// sheet cannot recolour).
 constexpr const char* frames = R"(
 QMainWindow, QDialog { background: @window; }
 QWidget#page, QFrame[look="page"] { background: @window; }
@@ -154,15 +154,27 @@ QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 )";
 
 std::vector<std::pair<QString, QString>> replacements(const Theme& t, int size) {
-  std::vector<std::pair<QString, QString>> list{
-      {"window", t.window.name()},         {"panel", t.panel.name()},           {"sunken", t.sunken.name()},
-      {"altRow", t.altRow.name()},         {"border", t.border.name()},         {"borderStrong", t.borderStrong.name()},
-      {"text", t.text.name()},             {"text2", t.text2.name()},           {"text3", t.text3.name()},
-      {"accent", t.accent.name()},         {"accentSoft", t.accentSoft.name()}, {"accentText", t.accentText.name()},
-      {"good", t.good.name()},             {"warn", t.warn.name()},             {"warnSoft", t.warnSoft.name()},
-      {"bad", t.bad.name()},               {"band", t.band.name()},             {"variant", t.dark ? "dark" : "light"},
-      {"S-1", QStringLiteral("%1px").arg(size - 1)}, {"S1", QStringLiteral("%1px").arg(size + 1)},
-      {"S10", QStringLiteral("%1px").arg(size + 10)}};
+  std::vector<std::pair<QString, QString>> list{{"window", t.window.name()},
+                                                {"panel", t.panel.name()},
+                                                {"sunken", t.sunken.name()},
+                                                {"altRow", t.altRow.name()},
+                                                {"border", t.border.name()},
+                                                {"borderStrong", t.borderStrong.name()},
+                                                {"text", t.text.name()},
+                                                {"text2", t.text2.name()},
+                                                {"text3", t.text3.name()},
+                                                {"accent", t.accent.name()},
+                                                {"accentSoft", t.accentSoft.name()},
+                                                {"accentText", t.accentText.name()},
+                                                {"good", t.good.name()},
+                                                {"warn", t.warn.name()},
+                                                {"warnSoft", t.warnSoft.name()},
+                                                {"bad", t.bad.name()},
+                                                {"band", t.band.name()},
+                                                {"variant", t.dark ? "dark" : "light"},
+                                                {"S-1", QStringLiteral("%1px").arg(size - 1)},
+                                                {"S1", QStringLiteral("%1px").arg(size + 1)},
+                                                {"S10", QStringLiteral("%1px").arg(size + 10)}};
   // Longer names first, or "@text" would eat the head of "@text2".
   std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   return list;

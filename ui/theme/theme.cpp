@@ -35,7 +35,9 @@ Theme darkTheme() {
   return t;
 }
 
-double linear(double channel) { return channel <= 0.04045 ? channel / 12.92 : std::pow((channel + 0.055) / 1.055, 2.4); }
+double linear(double channel) {
+  return channel <= 0.04045 ? channel / 12.92 : std::pow((channel + 0.055) / 1.055, 2.4);
+}
 
 // WCAG 2: relative luminance.
 double luminance(const QColor& c) {
@@ -60,9 +62,13 @@ const Theme& themeFor(bool dark) {
   return dark ? night : light;
 }
 
-bool isDark(const QPalette& palette) { return palette.color(QPalette::Window).lightnessF() < 0.5; }
+bool isDark(const QPalette& palette) {
+  return palette.color(QPalette::Window).lightnessF() < 0.5;
+}
 
-const Theme& themeOf(const QPalette& palette) { return themeFor(isDark(palette)); }
+const Theme& themeOf(const QPalette& palette) {
+  return themeFor(isDark(palette));
+}
 
 const Theme& themeOf(const QWidget* widget) {
   return themeOf(widget != nullptr ? widget->palette() : QGuiApplication::palette());

@@ -40,14 +40,12 @@ Result<Layer> loadLayer(const Container& file, const std::string& p) {
   return layer;
 }
 
-// Bit by bit on purpose: bit `bit` of the string whose word w is element first + w * step.
+// `count` bits from bit `bit` of the string whose word w is element first + w * step; at most two words hold them.
 std::uint64_t bitsAt(const Array& words, std::uint64_t first, std::uint64_t step, std::uint64_t bit, std::uint64_t count) {
-  std::uint64_t value = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t at = bit + i;
-    value |= (words.unsignedAt(first + at / 32 * step) >> (at % 32) & 1u) << i;
-  }
-  return value;
+  const std::uint64_t word = bit / 32, shift = bit % 32;
+  std::uint64_t window = words.unsignedAt(first + word * step);
+  if (shift + count > 32) window |= words.unsignedAt(first + (word + 1) * step) << 32;
+  return window >> shift & ((std::uint64_t{1} << count) - 1);
 }
 
 }  // namespace

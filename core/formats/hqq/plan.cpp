@@ -58,6 +58,12 @@ Status placeNumbers(const QuantizedTensor& tensor, Plan& plan) {
   return {};
 }
 
+// "group=0" in a choice is the library's group_size=None, which it quantizes at 3 bits and then fails to decode.
+bool choiceHasNoGroup(const std::string& choice) {
+  const std::size_t at = choice.find("group=0");
+  return at != std::string::npos && (at + 7 == choice.size() || choice[at + 7] == ',');
+}
+
 }  // namespace
 
 std::optional<Packing> packingOf(int bits) {
@@ -80,8 +86,7 @@ Result<Plan> planFor(const QuantizedTensor& tensor) {
   if (!packing) return fail("HQQ stores 8, 6, 5, 4, 3, 2 or 1 bits, not " + std::to_string(plan.bits));
   plan.packing = *packing;
   if (auto status = placeGroups(tensor, plan); !status) return fail(status.error());
-  const bool wholeSide = plan.group == (plan.axis == 1 ? tensor.columns : tensor.rows);
-  if (plan.bits == 3 && wholeSide) return fail("HQQ cannot decode 3 bits without a group size");
+  if (plan.bits == 3 && choiceHasNoGroup(tensor.scheme)) return fail("HQQ cannot decode 3 bits without a group size");
   if (plan.packing.type == DType::U8 && plan.groupedRows() % plan.packing.slots != 0)
     return fail(text::number(plan.groupedRows()) + " grouped rows do not fill " + plan.packing.name + " (" +
                 text::number(plan.packing.slots) + " a byte)");

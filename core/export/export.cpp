@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/export/export.h"
+
+#include "core/base/text.h"
+#include "core/export/proof.h"
+#include "core/export/staging.h"
+#include "core/formats/tools.h"
+#include "core/io/atomic_file.h"
+#include "core/io/npy.h"
+#include "core/run/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+#include <set>
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* weightsFile = "model.safetensors";
+constexpr const char* configFile = "config.json";
+
+bool isSingleFile(const ExportJob& job) {
+  const std::string extension = job.out.extension().string();
+  return job.format->info().extension == ".npz" || extension == ".safetensors" || extension == ".npz" || extension == ".npy";
+}
+
+// One export from choice to published files; everything it holds dies with it.
+class Export {
+ public:
+  Export(const ExportJob& job, const Context& context, const std::function<void(ExportStage, std::size_t, std::size_t)>& onStage)
+      : m_job(job), m_context(context), m_onStage(onStage), m_single(isSingleFile(job)) {}
+
+  Result<ExportResult> run() {
+    stage(ExportStage::Preflight, 0);
+    NIBBLE_TRY(checkJob());
+    NIBBLE_TRY(quantizeAll());
+    NIBBLE_TRY(applyRules());
+    if (!m_result.preflightOk || m_job.dryRun) return std::move(m_result);
+    NIBBLE_TRY(writeAndProve());
+    stage(ExportStage::Done, m_job.tensors.size());
+    return std::move(m_result);
+  }
+
+ private:
+  void stage(ExportStage what, std::size_t done) const {
+    if (m_onStage) m_onStage(what, done, m_job.tensors.size());
+  }
+
+  Status checkJob() {
+    const FormatInfo& about = m_job.format->info();
+    m_result.format = about.id;
+    m_result.out = m_job.out;
+    if (m_job.tensors.empty()) return fail("nothing to export: no tensor is chosen");
+    if (!m_job.runtime.empty() && std::find(about.runtimes.begin(), about.runtimes.end(), m_job.runtime) == about.runtimes.end())
+      return fail(std::string(about.id) + " is not loaded by " + m_job.runtime + ", only by: " + runtimeNames());
+    const std::string extension = m_job.out.extension().string();
+    if (m_single && !extension.empty() && extension != about.extension && (extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
+      return fail(m_job.out.string() + ": " + std::string(about.id) + " is written as " + std::string(about.extension));
+    if (m_job.all && about.extension == ".npz") return fail("an .npz holds quantized tensors only; use a safetensors format to copy the others");
+    std::set<std::string> names;
+    for (const auto& [name, choice] : m_job.tensors)
+      if (!names.insert(name).second) return fail(name + ": chosen twice");
+    if (m_job.dryRun) return {};
+    NIBBLE_TRY(checkNotSource(*m_job.checkpoint, m_job.out));
+    return checkDestination(m_job.out, !m_single);
+  }
+
+  std::string runtimeNames() const {
+    std::vector<std::string> names(m_job.format->info().runtimes.begin(), m_job.format->info().runtimes.end());
+    return names.empty() ? "no runtime" : text::join(names, ", ");
+  }
+
+  Status quantizeAll() {
+    ReportOptions options;
+    options.percentile = false;
+    for (const auto& [name, choice] : m_job.tensors) {
+      stage(ExportStage::Quantize, m_layers.size());
+      if (m_context.stopRequested()) return cancelled();
+      const auto tensor = m_job.checkpoint->read(name);
+      if (!tensor) return fail(tensor.error());
+      auto outcome = nibble::run(*tensor, choice, m_context, options);
+      if (!outcome) return fail(outcome.error());
+      if (const auto reason = m_job.format->refusal(*outcome->quantized))
+        return fail(std::string(m_job.format->info().id) + " cannot hold " + name + ": " + *reason);
+      m_quantized.push_back(outcome->quantized);
+      m_layers.push_back({name, m_quantized.back().get(), biasOf(name, tensor->rows())});
+      ExportedTensor exported;
+      exported.name = name;
+      exported.scheme = choice.text();
+      exported.weights = tensor->size();
+      exported.sqnrDb = outcome->report.sqnrDb();
+      exported.maxDifference = std::numeric_limits<double>::quiet_NaN();
+      m_result.tensors.push_back(std::move(exported));
+    }
+    return {};
+  }
+
+  std::optional<Tensor> biasOf(const std::string& name, std::uint64_t rows) const {
+    if (!name.ends_with(".weight")) return std::nullopt;
+    const auto index = m_job.checkpoint->find(formats::moduleName(name) + ".bias");
+    if (!index || m_job.checkpoint->entries()[*index].shape != Shape{rows}) return std::nullopt;
+    auto bias = m_job.checkpoint->read(*index);
+    return bias ? std::optional(std::move(*bias)) : std::nullopt;
+  }
+
+  Status applyRules() {
+    if (m_context.stopRequested()) return cancelled();
+    m_result.preflight = m_job.format->preflight(m_job.runtime, m_layers);
+    std::uint64_t weights = 0;
+    for (const ExportedTensor& tensor : m_result.tensors) weights += tensor.weights;
+    m_result.preflight.push_back({"No weight is NaN or infinite", true, true, "0 of " + text::number(weights), "every format"});
+    if (!m_job.format->info().runtimes.empty()) m_result.preflight.push_back(configRule());
+    m_result.preflightOk = std::all_of(m_result.preflight.begin(), m_result.preflight.end(),
+                                       [](const RuleResult& rule) { return !rule.asked || rule.ok; });
+    return {};
+  }
+
+  RuleResult configRule() const {
+    RuleResult rule{"config.json names the method", m_job.runtime == "transformers" || m_job.runtime == "vllm", !m_single, {},
+                    "transformers quantizers/auto.py"};
+    if (m_single)
+      rule.detail = "a single file has no config.json; give a folder";
+    else if (m_job.checkpoint->configText().empty())
+      rule.detail = "quantization_config only: the source has no config.json";
+    else
+      rule.detail = "quantization_config added";
+    return rule;
+  }
+
+  Status packAll() {
+    std::uint64_t weights = 0;
+    for (std::size_t i = 0; i < m_layers.size(); ++i) {
+      stage(ExportStage::Write, i);
+      if (m_context.stopRequested()) return cancelled();
+      auto arrays = m_job.format->pack(m_layers[i]);
+      if (!arrays) return fail(arrays.error());
+      if (m_job.format->info().extension == ".npz" && m_layers.size() == 1) removePrefix(m_layers[i].name + "/", *arrays);
+      m_result.tensors[i].sizeBytes = m_job.format->payloadBytes(m_layers[i], *arrays);
+      m_result.sizeBytes += m_result.tensors[i].sizeBytes;
+      weights += m_result.tensors[i].weights;
+      m_arrays.push_back(std::move(*arrays));
+    }
+    m_result.bitsPerWeight = 8.0 * static_cast<double>(m_result.sizeBytes) / static_cast<double>(weights);
+    return {};
+  }
+
+  static void removePrefix(const std::string& prefix, std::vector<RawTensor>& arrays) {
+    for (RawTensor& array : arrays)
+      if (array.name.starts_with(prefix)) array.name.erase(0, prefix.size());
+  }
+
+  // Tensors that stay as they are, as views of the source.
+  Status addCopies() {
+    std::set<std::string> taken;
+    for (const ExportLayer& layer : m_layers) taken.insert(layer.name);
+    for (const auto& arrays : m_arrays)
+      for (const RawTensor& array : arrays) taken.insert(array.name);
+    for (std::size_t i = 0; i < m_job.checkpoint->entries().size(); ++i) {
+      const TensorEntry& entry = m_job.checkpoint->entries()[i];
+      if (taken.count(entry.name) != 0) continue;
+      auto tensor = m_job.checkpoint->read(i);
+      if (!tensor) return fail(tensor.error());
+      RawTensor copy;
+      copy.name = entry.name;
+      copy.type = entry.type;
+      copy.shape = entry.shape;
+      if (tensor->bytes().empty())
+        copy.borrowed = {};
+      else
+        copy.borrowed = tensor->bytes();
+      m_copied.push_back(std::move(*tensor));
+      m_copies.push_back(std::move(copy));
+    }
+    return {};
+  }
+
+  std::vector<std::string> leftAlone() const {
+    std::vector<std::string> names;
+    for (const TensorEntry& entry : m_job.checkpoint->entries()) {
+      const bool chosen = std::any_of(m_layers.begin(), m_layers.end(), [&](const auto& layer) { return layer.name == entry.name; });
+      if (!chosen && info(entry.type).floating && entry.shape.size() >= 2) names.push_back(entry.name);
+    }
+    return names;
+  }
+
+  Status writeAndProve() {
+    NIBBLE_TRY(packAll());
+    if (m_job.all) NIBBLE_TRY(addCopies());
+    auto staging = Staging::create(m_job.out, !m_single);
+    if (!staging) return fail(staging.error());
+    const fs::path weights = staging->place(weightsFile);
+    NIBBLE_TRY(writeWeights(weights));
+    if (!m_single) NIBBLE_TRY(writeSideFiles(*staging));
+    if (m_job.verify) NIBBLE_TRY(prove(weights));
+    if (m_context.stopRequested()) return cancelled();
+    NIBBLE_TRY(staging->publish());
+    for (const std::string& name : m_names) m_result.files.push_back(m_single ? m_job.out : m_job.out / name);
+    return {};
+  }
+
+  Status writeWeights(const fs::path& path) {
+    m_names.push_back(weightsFile);
+    std::vector<RawTensor> views;
+    const auto view = [&views](const RawTensor& array) {
+      RawTensor seen;
+      seen.name = array.name;
+      seen.type = array.type;
+      seen.shape = array.shape;
+      seen.borrowed = array.bytes();
+      views.push_back(std::move(seen));
+    };
+    for (const auto& arrays : m_arrays) std::for_each(arrays.begin(), arrays.end(), view);
+    std::for_each(m_copies.begin(), m_copies.end(), view);
+    if (m_context.stopRequested()) return cancelled();
+    if (m_job.format->info().extension == ".npz") return writeNpz(path, views);
+    auto file = AtomicFile::create(path);
+    if (!file) return fail(file.error());
+    NIBBLE_TRY(writeSafetensors(*file, views));
+    NIBBLE_TRY(file->sync());
+    for (const Tensor& tensor : m_copied) NIBBLE_TRY(tensor.intact());
+    return file->commit();
+  }
+
+  Status writeSideFiles(const Staging& staging) {
+    const std::vector<std::string> kept = leftAlone();
+    const auto config = m_job.format->configure(m_job.checkpoint->configText(), m_layers, kept);
+    if (!config) return fail(config.error());
+    auto side = m_job.format->sideFiles(m_layers, kept);
+    if (!side) return fail(side.error());
+    if (!config->empty()) side->emplace_back(configFile, *config);
+    for (const auto& [name, text] : *side) {
+      NIBBLE_TRY(writeFileAtomically(staging.place(name), text));
+      m_names.push_back(name);
+    }
+    return m_job.all ? copySideFiles(staging) : Status{};
+  }
+
+  // Tokenizer, generation settings, licence: every small file beside the weights that is neither weights nor written above.
+  Status copySideFiles(const Staging& staging) {
+    const fs::path folder = m_job.checkpoint->files().front().parent_path();
+    if (!fs::exists(folder / configFile)) return {};  // a lone file in somebody's download folder: its neighbours are not its own
+    std::error_code error;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+      if (m_context.stopRequested()) return cancelled();
+      const std::string name = entry.path().filename().string();
+      if (!entry.is_regular_file() || !isSideFile(entry.path()) || std::find(m_names.begin(), m_names.end(), name) != m_names.end()) continue;
+      fs::copy_file(entry.path(), staging.place(name), error);
+      if (error) return fail(entry.path().string() + ": cannot be copied: " + error.message());
+      m_names.push_back(name);
+    }
+    if (error) return fail(folder.string() + ": cannot be listed: " + error.message());
+    return {};
+  }
+
+  static bool isSideFile(const fs::path& path) {
+    static const std::set<std::string> weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz", ".npy", ".h5", ".msgpack", ".onnx"};
+    const std::string name = path.filename().string();
+    return weights.count(path.extension().string()) == 0 && !name.starts_with(".") && !name.ends_with(".index.json");
+  }
+
+  Status prove(const fs::path& weights) {
+    std::size_t arrays = m_copies.size();
+    for (std::size_t i = 0; i < m_layers.size(); ++i) {
+      stage(ExportStage::ReadBack, i);
+      if (m_context.stopRequested()) return cancelled();
+      const auto largest = proveLayer(*m_job.format, weights, m_layers[i], m_arrays[i], m_context);
+      if (!largest) return fail(largest.error());
+      m_result.tensors[i].maxDifference = *largest;
+      if (*largest != 0)
+        return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) + "; nothing was kept");
+      arrays += m_arrays[i].size();
+    }
+    NIBBLE_TRY(proveCopies(weights, m_copies, arrays, m_context));
+    m_result.verified = true;
+    return {};
+  }
+
+  const ExportJob& m_job;
+  const Context& m_context;
+  const std::function<void(ExportStage, std::size_t, std::size_t)>& m_onStage;
+  bool m_single;
+  ExportResult m_result;
+  std::vector<std::shared_ptr<const QuantizedTensor>> m_quantized;
+  std::vector<ExportLayer> m_layers;
+  std::vector<std::vector<RawTensor>> m_arrays;
+  std::vector<RawTensor> m_copies;
+  std::vector<Tensor> m_copied;  // keep the copies' bytes alive
+  std::vector<std::string> m_names;
+};
+
+}  // namespace
+
+Result<ExportResult> exportTensors(const ExportJob& job, const Context& context,
+                                   const std::function<void(ExportStage, std::size_t, std::size_t)>& onStage) try {
+  return Export(job, context, onStage).run();
+} catch (const std::bad_alloc&) {
+  return fail("not enough memory to export");
+} catch (const fs::filesystem_error& error) {
+  return fail(std::string("export: ") + error.what());
+}
+
+}  // namespace nibble

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/run/bench_rows.h"
+
+#include "core/io/mapped_file.h"
+#include "core/run/run.h"
+#include "kernels/backend.h"
+#include "kernels/math/affine.h"
+#include "kernels/math/half_quadratic.h"
+#include "kernels/simd/simd_loops.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <new>
+
+namespace nibble::benchmarks {
+namespace {
+
+using kernels::CodeRule;
+using kernels::GroupView;
+
+constexpr std::size_t group = 128, hqqGroup = 64, levels = 16, bins = 512;
+constexpr std::size_t stripWeights = 32 * 1024;  // weights, codes and reconstruction of a strip lie in a second-level cache
+constexpr std::size_t schemeRows = 1024, schemeColumns = 4096;
+
+// A sum of four uniform numbers out of a counter: near enough to a normal distribution, and computed anywhere independently.
+float weightAt(std::uint64_t index) {
+  std::uint64_t x = (index + 1) * 0x9E3779B97F4A7C15u;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  x ^= x >> 31;
+  float sum = -2;
+  for (int i = 0; i < 4; ++i) sum += static_cast<float>((x >> (16 * i)) & 0xFFFF) * 0x1p-16f;
+  return sum * 0.0346f;  // standard deviation 0.02
+}
+
+struct Strip {
+  std::span<const float> weights;
+  std::uint8_t* codes;
+  float scale[stripWeights / group], zero[stripWeights / group];
+  [[nodiscard]] std::size_t groups() const { return weights.size() / group; }
+};
+
+// Group-wise asymmetric 4-bit codes of a strip: ranges, scale and minimum, codes.
+void quantizeStrip(const kernels::Backend& backend, Strip& strip) {
+  const GroupView view = GroupView::contiguous(strip.weights.data(), strip.groups(), group);
+  backend.ranges(view, strip.zero, strip.scale);
+  for (std::size_t g = 0; g < view.groups; ++g)
+    strip.scale[g] = kernels::minmaxScale({strip.zero[g], strip.scale[g]}, levels - 1);
+  backend.encodeAffine(view, CodeRule::SubtractDivideRound, strip.scale, strip.zero, levels - 1, strip.codes);
+}
+
+// Runs visit(strip) over the weights in strips, quantized.
+template <class Visit>
+Status overStrips(const Buffers& buffers, const Context& context, const Visit& visit) {
+  const auto body = [&](std::size_t begin, std::size_t end) {
+    Strip strip{buffers.weights().subspan(begin, (end - begin) / group * group), buffers.codes().data() + begin, {}, {}};
+    quantizeStrip(*context.backend, strip);
+    visit(strip);
+  };
+  context.backend->parallelFor(buffers.weights().size(), stripWeights, body);
+  return {};
+}
+
+// The reconstruction of a strip, in memory of the thread.
+std::span<const float> decodeStrip(const kernels::Backend& backend, const Strip& strip) {
+  thread_local std::vector<float> decoded(stripWeights);
+  backend.decodeScalePlusBias(strip.codes, strip.groups(), group, strip.scale, strip.zero, decoded.data());
+  return std::span(decoded).first(strip.weights.size());
+}
+
+Status quantizeWithStatistics(const Buffers& buffers, const Context& context, bool withHistogram) {
+  std::mutex mutex;
+  kernels::ErrorSums sums;
+  std::vector<std::uint64_t> counts(bins, 0);
+  NIBBLE_TRY(overStrips(buffers, context, [&](const Strip& strip) {
+    const std::span<const float> decoded = decodeStrip(*context.backend, strip);
+    const kernels::ErrorSums part = context.backend->errorSums(strip.weights.data(), decoded.data(), decoded.size());
+    std::vector<std::uint64_t> partCounts(withHistogram ? bins : 0, 0);
+    if (withHistogram)
+      context.backend->errorHistogram(strip.weights.data(), decoded.data(), decoded.size(), -0.01f, 0.01f, partCounts);
+    const std::lock_guard lock(mutex);
+    sums += part;
+    for (std::size_t i = 0; i < partCounts.size(); ++i) counts[i] += partCounts[i];
+  }));
+  return sums.count == 0 ? fail("nothing was counted") : Status();
+}
+
+Status solveHalfQuadratic(const Buffers& buffers, const Context& context) {
+  const std::size_t groups = buffers.weights().size() / hqqGroup;
+  const kernels::HalfQuadraticSettings settings;
+  std::vector<float> low(groups), high(groups), inverse(groups);
+  std::vector<double> errors((groups / kernels::halfQuadraticChunk + 1) * static_cast<std::size_t>(settings.iterations));
+  std::vector<int> rest(groups);
+  const GroupView view = GroupView::contiguous(buffers.weights().data(), groups, hqqGroup);
+  context.backend->ranges(view, low.data(), high.data());
+  for (std::size_t g = 0; g < groups; ++g) kernels::halfQuadraticStart(low[g], high[g], settings.maxCode, &inverse[g], &low[g]);
+  context.backend->halfQuadratic(view, settings, inverse.data(), low.data(), errors.data(), rest.data());
+  context.backend->encodeAffine(view, CodeRule::MultiplyAddRound, inverse.data(), low.data(), levels - 1,
+                                buffers.codes().data());
+  return {};
+}
+
+Status dequantize(const Buffers& buffers, const Context& context, const std::vector<float>& scale) {
+  const std::size_t groups = buffers.codes().size() / group;
+  context.backend->decodeScaleMinusZero(buffers.codes().data(), groups, group, scale.data(), scale.data(),
+                                        buffers.decoded().data());
+  return {};
+}
+
+Status runChoice(const Buffers& buffers, const Context& context, const Choice& choice, std::size_t rows, std::size_t columns) {
+  const auto bytes = std::as_bytes(buffers.weights().first(rows * columns));
+  const Tensor tensor("benchmark", DType::F32, {rows, columns}, bytes, buffers.owner());
+  ReportOptions options;
+  options.percentile = false;
+  Context own = context;
+  own.progress = nullptr;
+  const auto outcome = run(tensor, choice, own, options);
+  return outcome ? Status() : fail(outcome.error());
+}
+
+// Reads every page of memory that was never touched.
+Status touch(const kernels::Backend& backend, std::span<const float> values) {
+  std::atomic<std::uint64_t> sink{0};
+  const auto body = [&](std::size_t begin, std::size_t end) {
+    sink.fetch_xor(kernels::simd::readAll(values.data() + begin, end - begin), std::memory_order_relaxed);
+  };
+  backend.parallelFor(values.size(), 16 * stripWeights, body);
+  return {};
+}
+
+Status touchHeap(const kernels::Backend& backend, std::size_t count) {
+  const std::unique_ptr<float[]> values(new float[count]);
+  const auto body = [&](std::size_t begin, std::size_t end) { std::fill(values.get() + begin, values.get() + end, 1.0f); };
+  backend.parallelFor(count, 16 * stripWeights, body);
+  return touch(backend, {values.get(), count});
+}
+
+// A file of weights that goes away with its last user.
+class TemporaryFile {
+ public:
+  static Result<std::shared_ptr<const TemporaryFile>> write(std::span<const float> weights) {
+    auto file = std::make_shared<TemporaryFile>();
+    std::error_code error;
+    const auto folder = std::filesystem::temp_directory_path(error);
+    if (error) return fail("no folder for temporary files: " + error.message());
+    file->m_path = folder / ("nibblescope-bench-" + std::to_string(reinterpret_cast<std::uintptr_t>(file.get())));
+    std::ofstream stream(file->m_path, std::ios::binary);
+    stream.write(reinterpret_cast<const char*>(weights.data()), static_cast<std::streamsize>(weights.size_bytes()));
+    if (!stream.flush()) return fail(file->m_path.string() + ": cannot write the benchmark's file");
+    return std::shared_ptr<const TemporaryFile>(std::move(file));
+  }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(m_path, ignored);
+  }
+  [[nodiscard]] const std::filesystem::path& path() const { return m_path; }
+
+ private:
+  std::filesystem::path m_path;
+};
+
+Status touchMap(const kernels::Backend& backend, const std::filesystem::path& path) {
+  const auto map = MappedFile::open(path);
+  if (!map) return fail(map.error());
+  const auto bytes = (*map)->bytes();
+  NIBBLE_TRY(touch(backend, {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)}));
+  return (*map)->intact();
+}
+
+void addTouchRows(std::vector<Row>& rows, Buffers& buffers, const Context& context) {
+  const std::size_t count = buffers.weights().size() / 2;
+  rows.push_back({"heap, first touch", count, 0, [&context, count] { return touchHeap(*context.backend, count); }});
+  auto file = std::make_shared<std::shared_ptr<const TemporaryFile>>();
+  rows.push_back({"mapped file, first touch", count, 0, [&buffers, &context, count, file]() -> Status {
+                    if (*file == nullptr) {  // written once; not timed, because the best of several repetitions counts
+                      auto written = TemporaryFile::write(buffers.weights().first(count));
+                      if (!written) return fail(written.error());
+                      *file = *std::move(written);
+                    }
+                    return touchMap(*context.backend, (*file)->path());
+                  }});
+}
+
+void addSchemeRows(std::vector<Row>& rows, Buffers& buffers, const Context& context) {
+  const std::size_t all = buffers.weights().size() / group;
+  const auto whole = Choice::parse("uniform:bits=4,granularity=group,group=128,symmetric=false");
+  if (whole)
+    rows.push_back({"run " + whole->shortText(), all * group, 0,
+                    [&buffers, &context, choice = *whole, all] { return runChoice(buffers, context, choice, all, group); }});
+  const std::size_t rowsOfScheme = std::min(schemeRows, buffers.weights().size() / schemeColumns);
+  for (const Scheme* scheme : allSchemes())
+    rows.push_back({"run " + std::string(scheme->info().id), rowsOfScheme * schemeColumns, 0,
+                    [&buffers, &context, choice = Choice(*scheme), rowsOfScheme] {
+                      return runChoice(buffers, context, choice, rowsOfScheme, schemeColumns);
+                    }});
+}
+
+}  // namespace
+
+template <class T>
+HugeArray<T>::HugeArray(std::size_t count) : m_count(count) {
+  if (count == 0) return;
+  void* memory = ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  ::madvise(memory, count * sizeof(T), MADV_HUGEPAGE);
+  m_values = static_cast<T*>(memory);
+}
+template <class T>
+HugeArray<T>::~HugeArray() {
+  if (m_values != nullptr) ::munmap(m_values, m_count * sizeof(T));
+}
+template class HugeArray<float>;
+template class HugeArray<std::uint8_t>;
+
+Buffers::Buffers(std::size_t weights, const kernels::Backend& backend)
+    : m_weights(std::make_shared<HugeArray<float>>(weights)), m_codes(weights), m_decoded(weights) {
+  const auto body = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) m_weights->values()[i] = weightAt(i);
+    std::fill(m_codes.values().begin() + static_cast<std::ptrdiff_t>(begin),
+              m_codes.values().begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{7});
+    std::fill(m_decoded.values().begin() + static_cast<std::ptrdiff_t>(begin),
+              m_decoded.values().begin() + static_cast<std::ptrdiff_t>(end), 0.0f);
+  };
+  backend.parallelFor(weights, 16 * stripWeights, body);
+}
+
+std::vector<Row> allRows(Buffers& buffers, const Context& context) {
+  const std::uint64_t count = buffers.weights().size();
+  const std::vector<float> scale(count / group, 0.01f);
+  std::vector<Row> rows{
+      {"g128 asymmetric 4 bit: ranges, codes", count, 0, [&] { return overStrips(buffers, context, [](const Strip&) {}); }},
+      {"g128 asymmetric 4 bit: ranges, codes, error sums", count, 3,
+       [&] { return quantizeWithStatistics(buffers, context, false); }},
+      {"g128 asymmetric 4 bit: ranges, codes, error sums, 512-bin histogram", count, 8,
+       [&] { return quantizeWithStatistics(buffers, context, true); }},
+      {"hqq g64 4 bit, 20 iterations", count, 0, [&] { return solveHalfQuadratic(buffers, context); }},
+      {"dequantize 4 bit to float32", count, 0, [&, scale] { return dequantize(buffers, context, scale); }},
+  };
+  addSchemeRows(rows, buffers, context);
+  addTouchRows(rows, buffers, context);
+  return rows;
+}
+
+}  // namespace nibble::benchmarks

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/report/report.h"
+
+#include "ui/main_window.h"
+#include "ui/models/candidate_model.h"
+#include "ui/pages/compare_page.h"
+#include "ui/session/comparer.h"
+#include "ui/session/explorer.h"
+#include "ui/session/exporter.h"
+#include "ui/session/session.h"
+#include "ui/session/session_text.h"
+
+#include <QApplication>
+#include <QCommandLineParser>
+#include <QDir>
+#include <QElapsedTimer>
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QSaveFile>
+#include <QSettings>
+#include <QTemporaryDir>
+#include <cstdio>
+#include <functional>
+
+namespace nibble {
+
+namespace {
+
+constexpr int waitMinutes = 20;
+
+int failed(const QString& message, int status) {
+  std::fprintf(stderr, "nibblescope: %s\n", qPrintable(message));
+  return status;
+}
+
+// Runs events until `done` says so; false when it took too long or a problem was reported meanwhile.
+bool waitUntil(const std::function<bool()>& done, const QString& problem) {
+  QElapsedTimer clock;
+  clock.start();
+  while (!done()) {
+    if (!problem.isEmpty() || clock.elapsed() > waitMinutes * 60000) return false;
+    QApplication::processEvents(QEventLoop::WaitForMoreEvents, 50);
+  }
+  return true;
+}
+
+void settle() {
+  QElapsedTimer clock;
+  clock.start();
+  while (clock.elapsed() < 400) QApplication::processEvents(QEventLoop::AllEvents, 50);
+}
+
+bool write(const QString& path, const QByteArray& text) {
+  QSaveFile file(path);
+  return file.open(QIODevice::WriteOnly) && file.write(text) == text.size() && file.commit();
+}
+
+Result<std::vector<Choice>> wantedChoices(const QStringList& texts) {
+  std::vector<Choice> choices;
+  for (const auto& text : texts) {
+    auto choice = Choice::parse(text.toStdString());
+    if (!choice) return fail(choice.error());
+    choices.push_back(*choice);
+  }
+  if (!choices.empty()) return choices;
+  for (const char* text : {"hqq:bits=8,group=64", "hqq:bits=4,group=64", "hqq:bits=3,group=64", "hqq:bits=2,group=64"})
+    if (auto choice = Choice::parse(text)) choices.push_back(*choice);
+  for (const Scheme* scheme : allSchemes())
+    if (scheme->info().id != "hqq") choices.emplace_back(*scheme);
+  return choices;
+}
+
+struct Pictures {
+  MainWindow& window;
+  QDir out;
+  QStringList names;
+
+  bool take(const QString& page) {
+    for (const QString theme : {"light", "dark"}) {
+      window.setThemeOverride(theme);
+      settle();
+      const QString name = QString("%1-%2.png").arg(page, theme);
+      if (!window.grab().save(out.filePath(name))) return false;
+      names << name;
+    }
+    return true;
+  }
+};
+
+QByteArray html(const Session& session, const QStringList& pictures, const QString& table) {
+  QString text = QString("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Nibblescope report</title>\n"
+                         "<style>body{font:14px sans-serif;margin:24px;max-width:1480px}img{max-width:100%;border:1px solid #D3D8DF}"
+                         "table{border-collapse:collapse}td,th{padding:2px 10px;text-align:right}td:first-child,th:first-child{text-align:left}"
+                         "code{font-size:13px}</style></head><body>\n<h1>%1</h1>\n<p>Tensor <code>%2</code>. Repeat the numbers with:<br><code>%3</code></p>\n")
+                     .arg(QString::fromStdString(session.state().file->path.filename().string()).toHtmlEscaped(),
+                          QString::fromStdString(session.state().tensor).toHtmlEscaped(), compareCommand(session.state()).toHtmlEscaped());
+  text += "<table>\n";
+  bool header = true;
+  for (const auto& line : table.split('\n', Qt::SkipEmptyParts)) {
+    const QString cell = header ? "th" : "td";
+    text += "<tr>";
+    for (const auto& value : line.split('\t')) text += QString("<%1>%2</%1>").arg(cell, value.toHtmlEscaped());
+    text += "</tr>\n";
+    header = false;
+  }
+  text += "</table>\n";
+  for (const auto& picture : pictures) text += QString("<h2>%1</h2><img src=\"%1\" alt=\"%1\">\n").arg(picture);
+  return (text + "</body></html>\n").toUtf8();
+}
+
+int report(const QString& path, const std::vector<Choice>& choices, const QDir& out) {
+  QTemporaryDir scratch;
+  QSettings settings(scratch.filePath("settings.ini"), QSettings::IniFormat);
+  Session session;
+  MainWindow window(session, settings);
+  window.resize(1440, 900);
+  window.show();
+  QString problem;
+  QObject::connect(&session, &Session::problem, &window, [&](const QString& message) { problem = message; });
+  Pictures pictures{window, out, {}};
+  settle();
+  if (!pictures.take("1-start")) return failed(QObject::tr("cannot write to %1").arg(out.path()), 1);
+  window.open(path);
+  const auto explored = [&] { return session.explorer().current() && !session.explorer().lane().busy(); };
+  if (!waitUntil([&] { return session.state().file != nullptr; }, problem) || (!session.state().tensor.empty() && !waitUntil(explored, problem)))
+    return failed(problem.isEmpty() ? QObject::tr("%1 took too long").arg(path) : problem, 1);
+  pictures.take("2-explore");
+  session.edit("report", {}, [](SessionState& state) { state.page = Page::Compare; });
+  session.comparer().add(choices, "report");
+  if (!waitUntil([&] { return !session.comparer().lane().busy(); }, problem)) return failed(problem, 1);
+  pictures.take("3-compare");
+  session.edit("report", {}, [](SessionState& state) { state.page = Page::Export; });
+  if (!waitUntil([&] { return session.exporter().preflight() != nullptr || session.exporter().format() == nullptr; }, problem)) return failed(problem, 1);
+  pictures.take("4-export");
+  const auto* compare = window.findChild<ComparePage*>("comparePage");
+  QJsonObject numbers{{"path", path}, {"tensor", QString::fromStdString(session.state().tensor)},
+                      {"candidates", QJsonDocument::fromJson(compare->model().toJson()).array()}};
+  if (!write(out.filePath("report.json"), QJsonDocument(numbers).toJson()) ||
+      !write(out.filePath("report.html"), html(session, pictures.names, compare->model().toSeparated('\t'))))
+    return failed(QObject::tr("cannot write to %1").arg(out.path()), 1);
+  std::printf("%s\n%s\n", qPrintable(out.absoluteFilePath("report.html")), qPrintable(out.absoluteFilePath("report.json")));
+  for (const auto& name : pictures.names) std::printf("%s\n", qPrintable(out.absoluteFilePath(name)));
+  return 0;
+}
+
+}  // namespace
+
+int reportCommand(const QStringList& arguments) {
+  QCommandLineParser parser;
+  parser.addHelpOption();
+  parser.addPositionalArgument("PATH", QObject::tr("What to open."));
+  parser.addPositionalArgument("SCHEME", QObject::tr("Candidates to compare; none: a choice of all schemes."), "[SCHEME...]");
+  const QCommandLineOption out("out", QObject::tr("Folder for pictures, report.html and report.json."), "DIR");
+  parser.addOption(out);
+  if (!parser.parse(QStringList{"nibblescope report"} + arguments)) return failed(parser.errorText(), 2);
+  if (parser.isSet("help")) {
+    std::printf("%s", qPrintable(parser.helpText()));
+    return 0;
+  }
+  const QStringList words = parser.positionalArguments();
+  if (words.isEmpty() || !parser.isSet(out)) return failed(QObject::tr("usage: nibblescope report PATH [SCHEME...] --out DIR"), 2);
+  const auto choices = wantedChoices(words.mid(1));
+  if (!choices) return failed(QString::fromStdString(choices.error().message), 1);
+  const QDir folder(parser.value(out));
+  if (!QDir().mkpath(folder.path())) return failed(QObject::tr("cannot make the folder %1").arg(folder.path()), 1);
+  return report(words.first(), *choices, folder);
+}
+
+}  // namespace nibble

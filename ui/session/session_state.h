@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Everything a person can change, as one copyable, comparable value. Undo and redo exchange whole states, so nothing can be
+// forgotten; results are not in it, they follow from it.
+#pragma once
+#include "core/run/choice.h"
+#include "ui/session/opened_file.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nibble {
+
+enum class Page : std::uint8_t { Explore, Compare, Export };
+
+struct Cell {
+  std::uint64_t row = 0, column = 0;
+  bool operator==(const Cell&) const = default;
+};
+
+// Parameters dragged in the microscope, for the group of the selected cell only.
+struct WhatIf {
+  double scale = 0, zero = 0;
+  bool operator==(const WhatIf&) const = default;
+};
+
+struct Candidate {
+  Choice choice;
+  bool ticked = false;
+  bool operator==(const Candidate&) const = default;
+};
+
+struct ExportSettings {
+  std::string format, runtime, out;
+  bool selectionOnly = false;  // the selected tensors instead of everything worth quantizing
+  bool copyRest = true;        // what is not quantized goes along as it is
+  bool operator==(const ExportSettings&) const = default;
+};
+
+struct SessionState {
+  std::shared_ptr<const OpenedFile> file;  // null: nothing open
+  std::string tensor;                      // the current one; empty: none
+  std::vector<std::string> selection;      // all selected ones, in file order
+  std::optional<Cell> cell;                // none: the largest weight
+  std::optional<WhatIf> whatIf;
+  std::optional<Choice> choice;            // none only when the program knows no scheme
+  std::vector<Candidate> candidates;
+  std::size_t baseline = 0;                // index into candidates
+  Page page = Page::Explore;
+  ExportSettings exporting;
+  std::string backend = "auto";
+  std::map<std::string, std::string> view; // options of the views by their own names
+
+  bool operator==(const SessionState&) const = default;
+  [[nodiscard]] std::string viewOption(const std::string& key, const std::string& fallback) const {
+    const auto found = view.find(key);
+    return found == view.end() ? fallback : found->second;
+  }
+  [[nodiscard]] bool isCandidate(const Choice& wanted) const {
+    for (const auto& candidate : candidates)
+      if (candidate.choice == wanted) return true;
+    return false;
+  }
+};
+
+// hqq with its defaults, or the first scheme there is.
+std::optional<Choice> firstChoice();
+
+}  // namespace nibble

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A session's state as a session file and back; the checkpoint itself is opened by the caller. Also the state as a command line
+// that repeats it.
+#pragma once
+#include "core/run/session_file.h"
+#include "ui/session/session_state.h"
+
+#include <QString>
+
+namespace nibble {
+
+SessionFile writeSession(const SessionState& state);
+// Fills everything but `file`; refuses choices that this program does not know.
+Status readSession(const SessionFile& file, SessionState& state);
+
+QString compareCommand(const SessionState& state);
+QString inspectCommand(const SessionState& state, const Cell& cell);
+QString exportCommand(const SessionState& state);
+
+}  // namespace nibble
