@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -64,9 +63,9 @@ struct BitPlace {
   std::uint64_t value = 0;      // of the whole word
 };
 
-// The codes of a tensor as a layout packs them (the tensor's own, or a format's). The whole tensor is packed at the first question
-// and kept: exact for every layout, whatever it interleaves. Bits that belong to no code are shown as 0. Not for codes outside the
-// layout. Thread-safe; keeps tensor and layout alive.
+// The codes of a tensor as a layout packs them (the tensor's own, or a format's). Words are built alone, from the codes that share
+// them; the rest of the tensor is not packed. Bits that belong to no code are shown as 0. Not for codes outside the layout.
+// Thread-safe; keeps tensor and layout alive.
 class PackedView {
  public:
   PackedView(std::shared_ptr<const QuantizedTensor> tensor, std::shared_ptr<const Layout> layout);
@@ -80,11 +79,8 @@ class PackedView {
   [[nodiscard]] std::string hex(std::uint64_t value) const;  // "D5": as many digits as a word has, capitals
 
  private:
-  [[nodiscard]] const std::vector<std::byte>& bytes() const;
   std::shared_ptr<const QuantizedTensor> m_tensor;
   std::shared_ptr<const Layout> m_layout;
-  mutable std::once_flag m_packed;
-  mutable std::vector<std::byte> m_bytes;
 };
 
 // The group under another scale and zero (finite float32 numbers, not rounded to a stored type): nearest legal codes, ties to the
