@@ -30,6 +30,8 @@ int report(const nibble::Error& error) {
       return finish(ExitStatus::Usage);
     case nibble::ErrorKind::Cancelled:
       return finish(ExitStatus::Cancelled);
+    case nibble::ErrorKind::Check:
+      return finish(ExitStatus::CheckFailed);
     case nibble::ErrorKind::Input:
       break;
   }
@@ -60,7 +62,11 @@ int main(int argc, char** argv) {
   addInfo(app, action);
   addCatalogues(app, action);
   addCompare(app, action);
+  addExport(app, action);
   addDecode(app, action);
+  addInspect(app, action);
+  addBench(app, action);
+  addRun(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/compare_output.h"
 
+#include "app/program.h"
 #include "app/text_table.h"
 #include "core/base/text.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace nibble::cli {
 namespace {
@@ -45,6 +47,7 @@ Json candidateJson(const ComparedCandidate& candidate) {
   const Histogram& errors = candidate.report.errors;
   if (!errors.counts.empty()) json["histogram"] = {{"low", errors.low}, {"high", errors.high}, {"counts", errors.counts}};
   json["seconds"] = candidate.seconds;
+  if (!candidate.notes.empty()) json["notes"] = candidate.notes;
   return json;
 }
 
@@ -137,7 +140,12 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
                decimals(candidate.seconds, 3)});
     previous = candidate.tensor;
   }
-  return table.text();
+  std::string out = table.text();
+  std::set<std::string> seen;
+  for (const ComparedCandidate& candidate : candidates)
+    for (const std::string& note : candidate.notes)
+      if (seen.insert(candidate.scheme + note).second) out += "note: " + candidate.scheme + ": " + oneLine(note) + "\n";
+  return out;
 }
 
 }  // namespace nibble::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "app/program.h"
 
+#include "core/formats/format.h"
 #include "kernels/backend.h"
 
 #include <nlohmann/json.hpp>
@@ -51,6 +52,20 @@ Status Program::flush() {
   if (!written || std::fflush(stdout) != 0) return fail(std::string("standard output: ") + std::strerror(errno));
   m_output.clear();
   return {};
+}
+
+std::vector<std::string> formatIds() {
+  std::vector<std::string> ids;
+  for (const Format* format : allFormats()) ids.emplace_back(format->info().id);
+  return ids;
+}
+
+std::vector<std::string> runtimeIds() {
+  std::vector<std::string> ids;
+  for (const Format* format : allFormats())
+    for (const std::string_view runtime : format->info().runtimes)
+      if (std::find(ids.begin(), ids.end(), runtime) == ids.end()) ids.emplace_back(runtime);
+  return ids;
 }
 
 std::string oneLine(const std::string& text) {

@@ -62,7 +62,15 @@ using Action = std::function<Result<ExitStatus>(Program&)>;
 void addInfo(CLI::App& app, Action& chosen);
 void addCatalogues(CLI::App& app, Action& chosen);
 void addCompare(CLI::App& app, Action& chosen);
+void addExport(CLI::App& app, Action& chosen);
 void addDecode(CLI::App& app, Action& chosen);
+void addInspect(CLI::App& app, Action& chosen);
+void addBench(CLI::App& app, Action& chosen);
+void addRun(CLI::App& app, Action& chosen);
+
+// Ids of the packed formats and of the runtimes they name, for checks and lists.
+std::vector<std::string> formatIds();
+std::vector<std::string> runtimeIds();
 
 // One line: control characters, which a hostile file may have put into a name, become spaces.
 std::string oneLine(const std::string& text);

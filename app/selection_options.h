@@ -19,8 +19,8 @@ struct SelectionOptions {
   void addPath(CLI::App& command);
   void addSelection(CLI::App& command);  // --tensor and --select
   [[nodiscard]] Result<std::unique_ptr<WeightList>> open(const Context& context) const;
-  [[nodiscard]] Result<std::vector<std::string>> select(const WeightList& weights, bool wholeStacks = false) const {
-    return weights.select(tensors, pattern, wholeStacks);
+  [[nodiscard]] Result<std::vector<std::string>> select(const WeightList& weights, bool storedOnly = false) const {
+    return weights.select(tensors, pattern, storedOnly);
   }
 };
 

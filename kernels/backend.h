@@ -32,6 +32,12 @@ enum class CodeRule : std::uint8_t {
   MultiplyAddRound,     // rne(w * s + z)          HQQ: s is the inverse scale, z in code units
 };
 
+// How a code becomes a weight again, float32, each operation rounded.
+enum class AffineValue : std::uint8_t {
+  ScaleMinusZero,  // scale * (code - offset)
+  ScalePlusBias,   // scale * code + offset
+};
+
 // Sums over weights w and their reconstruction r, e = w - r in float32, accumulated in double. Mergeable.
 struct ErrorSums {
   std::uint64_t count = 0;
@@ -87,6 +93,11 @@ class Backend {
                            std::span<const float> table, float* out) const = 0;
 
   [[nodiscard]] virtual ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) const = 0;
+  // encodeAffine of contiguous groups, and the errorSums of what the codes decode to, while all is in registers. The value is
+  // spelled with valueScale (which differs from `scale` where a rule multiplies by an inverse) and `zero` as its offset.
+  [[nodiscard]] virtual ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling,
+                                                       const float* scale, const float* zero, int maxCode,
+                                                       const float* valueScale, std::uint8_t* codes) const = 0;
   // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last
   // bin; values outside are counted in the first or last bin.
   virtual void histogram(const float* values, std::size_t count, float low, float high,

@@ -38,23 +38,29 @@ QAction* MainWindow::add(QMenu* menu, const QString& objectName, const QString& 
 }
 
 void MainWindow::buildMenus() {
-  menuBar()->setObjectName("menuBar");
+  // One row of our own: a corner widget of the menu bar would push menus into its extension.
+  auto* row = new QFrame;
+  row->setObjectName("menuRow");
+  row->setFixedHeight(sizes::menuBar);
+  m_menuBar = new QMenuBar;
+  m_menuBar->setObjectName("menuBar");
+  m_menuBar->setNativeMenuBar(false);
   buildFileMenu();
   buildEditMenu();
   buildViewMenu();
   buildRunMenu();
   buildHelpMenu();
-  auto* corner = new QWidget;
-  auto* line = new QHBoxLayout(corner);
-  line->setContentsMargins(0, 2, sizes::gap, 3);
   m_search = new SearchBox(m_session);
   m_search->setCommands(actions());
-  line->addWidget(m_search);
-  menuBar()->setCornerWidget(corner);
+  auto* line = new QHBoxLayout(row);
+  line->setContentsMargins(0, 0, sizes::gap, 0);
+  line->addWidget(m_menuBar, 1);
+  line->addWidget(m_search, 0, Qt::AlignVCenter);
+  setMenuWidget(row);
 }
 
 void MainWindow::buildFileMenu() {
-  auto* menu = menuBar()->addMenu(tr("&File"));
+  auto* menu = m_menuBar->addMenu(tr("&File"));
   menu->setObjectName("fileMenu");
   add(menu, "actionOpenFile", tr("&Open file..."), QKeySequence("Ctrl+O"), [this] { askFile(); })->setIcon(icon("open-file"));
   add(menu, "actionOpenFolder", tr("Open &folder..."), QKeySequence("Ctrl+Shift+O"), [this] { askFolderToOpen(); })->setIcon(icon("open-folder"));
@@ -76,7 +82,7 @@ void MainWindow::buildFileMenu() {
 }
 
 void MainWindow::buildEditMenu() {
-  auto* menu = menuBar()->addMenu(tr("&Edit"));
+  auto* menu = m_menuBar->addMenu(tr("&Edit"));
   menu->setObjectName("editMenu");
   auto* undo = m_session.history().createUndoAction(this, tr("&Undo"));
   undo->setObjectName("actionUndo");
@@ -102,7 +108,7 @@ void MainWindow::buildEditMenu() {
 }
 
 void MainWindow::buildViewMenu() {
-  auto* menu = menuBar()->addMenu(tr("&View"));
+  auto* menu = m_menuBar->addMenu(tr("&View"));
   menu->setObjectName("viewMenu");
   const QStringList names = {tr("&Explore"), tr("&Compare"), tr("E&xport")};
   const QStringList ids = {"actionExplore", "actionCompare", "actionExport"};
@@ -137,7 +143,7 @@ void MainWindow::buildViewMenu() {
 }
 
 void MainWindow::buildRunMenu() {
-  auto* menu = menuBar()->addMenu(tr("&Run"));
+  auto* menu = m_menuBar->addMenu(tr("&Run"));
   menu->setObjectName("runMenu");
   m_fileActions.push_back(add(menu, "actionAddCandidate", tr("&Add to Compare"), QKeySequence("Ctrl+Return"), [this] {
     if (m_session.state().choice) m_session.comparer().add({*m_session.state().choice}, tr("Add to Compare"));
@@ -156,7 +162,7 @@ void MainWindow::buildRunMenu() {
 }
 
 void MainWindow::buildHelpMenu() {
-  auto* menu = menuBar()->addMenu(tr("&Help"));
+  auto* menu = m_menuBar->addMenu(tr("&Help"));
   menu->setObjectName("helpMenu");
   add(menu, "actionShortcuts", tr("&Keys"), QKeySequence("F1"), [this] { showShortcuts(); });
   add(menu, "actionAbout", tr("&About Nibblescope"), {}, [this] { showAbout(); });

@@ -8,6 +8,7 @@
 #include <QMainWindow>
 
 class QActionGroup;
+class QMenuBar;
 class QSettings;
 class QStackedWidget;
 class QTabBar;
@@ -85,6 +86,7 @@ class MainWindow : public QMainWindow {
   SchemeDock* m_schemeDock = nullptr;
   StatusLine* m_status = nullptr;
   SearchBox* m_search = nullptr;
+  QMenuBar* m_menuBar = nullptr;
   QMenu* m_recentMenu = nullptr;
   QActionGroup* m_themes = nullptr;
   std::vector<QAction*> m_fileActions;  // enabled while a file is open

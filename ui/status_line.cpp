@@ -8,6 +8,7 @@
 #include "ui/session/session.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/number_text.h"
+#include "ui/theme/plural.h"
 #include "ui/theme/theme.h"
 
 #include <QHBoxLayout>
@@ -29,6 +30,7 @@ QToolButton* flat(const QString& objectName, const QString& text) {
   button->setObjectName(objectName);
   button->setText(text);
   button->setProperty("look", "flat");
+  button->setProperty("small", true);
   button->setFixedHeight(22);
   return button;
 }
@@ -66,6 +68,7 @@ StatusLine::StatusLine(Session& session, QWidget* parent)
   auto* rule = new QFrame;
   rule->setProperty("look", "rule");
   rule->setFixedSize(1, 14);
+  rule->setStyleSheet("max-height: 14px; min-height: 14px;");
   m_mapped = new QLabel;
   m_mapped->setObjectName("statusMapped");
   m_mapped->setToolTip(tr("Bytes of the open files that are mapped; values are read only when asked for"));
@@ -73,18 +76,18 @@ StatusLine::StatusLine(Session& session, QWidget* parent)
   auto* line = new QHBoxLayout(left);
   line->setContentsMargins(sizes::inside, 0, 0, 0);
   line->setSpacing(12);
-  for (QWidget* widget : std::initializer_list<QWidget*>{m_job, m_bar, m_remaining, m_cancel}) line->addWidget(widget);
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_job, m_bar, m_remaining, m_cancel}) line->addWidget(widget, 0, Qt::AlignVCenter);
   addWidget(left);
   auto* right = new QWidget;
   auto* rightLine = new QHBoxLayout(right);
   rightLine->setContentsMargins(0, 0, sizes::inside, 0);
   rightLine->setSpacing(12);
-  for (QWidget* widget : std::initializer_list<QWidget*>{m_backend, rule, m_mapped}) rightLine->addWidget(widget);
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_backend, rule, m_mapped}) rightLine->addWidget(widget, 0, Qt::AlignVCenter);
   addPermanentWidget(right);
   for (auto* lane : m_lanes) connect(lane, &JobLane::changed, this, &StatusLine::refresh);
   connect(&session, &Session::changed, this, &StatusLine::showState);
   connect(&session.comparer(), &Comparer::finished, this, [this](int count, double seconds) {
-    setIdleText(tr("%n candidate(s) in %1 s", nullptr, count).arg(formatFixed(seconds, 1)));
+    setIdleText(tr("%1 in %2 s").arg(counted(count, tr("%1 candidate"), tr("%1 candidates")), formatFixed(seconds, 1)));
   });
   showState();
   refresh();
@@ -114,7 +117,7 @@ void StatusLine::refresh() {
     return;
   }
   const JobStatus status = lane->status();
-  m_job->setText(status.waiting > 0 ? tr("%1, %n more waiting", nullptr, static_cast<int>(status.waiting)).arg(status.title) : status.title);
+  m_job->setText(status.waiting > 0 ? tr("%1, %2 more waiting").arg(status.title).arg(status.waiting) : status.title);
   m_bar->setRange(0, status.total > 0 ? 1000 : 0);
   if (status.total > 0) m_bar->setValue(static_cast<int>(status.done * 1000 / status.total));
   QStringList parts;
@@ -126,7 +129,7 @@ void StatusLine::refresh() {
 
 void StatusLine::showState() {
   const auto& backend = m_session.backend();
-  m_backend->setText(tr("cpu/%1, %n thread(s)", nullptr, kernels::threadCount()).arg(string(backend.name())));
+  m_backend->setText(tr("cpu/%1, %2").arg(string(backend.name()), counted(kernels::threadCount(), tr("%1 thread"), tr("%1 threads"))));
   m_backend->setToolTip(tr("%1: %2; click to change it").arg(string(backend.name()), string(backend.description())));
   const auto& file = m_session.state().file;
   const std::uint64_t mapped = file ? file->weights->checkpoint().mappedBytes() : 0;

@@ -136,13 +136,9 @@ Result<ExitStatus> formats(Program& program, bool asJson) {
 
 // Runtimes have no table of their own: they are what the formats name.
 Result<ExitStatus> targets(Program& program, bool asJson) {
-  std::vector<std::string> ids;
-  for (const Format* format : allFormats())
-    for (const std::string_view runtime : format->info().runtimes)
-      if (std::find(ids.begin(), ids.end(), runtime) == ids.end()) ids.emplace_back(runtime);
   Json list = Json::array();
   TextTable table({{"target"}, {"formats"}});
-  for (const std::string& id : ids) {
+  for (const std::string& id : runtimeIds()) {
     std::vector<std::string> loads;
     for (const Format* format : allFormats())
       if (std::find(format->info().runtimes.begin(), format->info().runtimes.end(), id) != format->info().runtimes.end())

@@ -13,6 +13,7 @@ enum class ErrorKind {
   Input,      // a file, value or setting is wrong (exit status 1)
   Usage,      // the command line is wrong (exit status 2)
   Cancelled,  // the stop token was raised (exit status 130)
+  Check,      // the work was done, but a check that was asked for failed (exit status 3)
 };
 
 struct Error {

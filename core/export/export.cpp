@@ -31,7 +31,8 @@ bool isSingleFile(const ExportJob& job) {
 // One export from choice to published files; everything it holds dies with it.
 class Export {
  public:
-  Export(const ExportJob& job, const Context& context, const std::function<void(ExportStage, std::size_t, std::size_t)>& onStage)
+  Export(const ExportJob& job, const Context& context,
+         const std::function<void(ExportStage, std::size_t, std::size_t)>& onStage)
       : m_job(job), m_context(context), m_onStage(onStage), m_single(isSingleFile(job)) {}
 
   Result<ExportResult> run() {
@@ -55,12 +56,15 @@ class Export {
     m_result.format = about.id;
     m_result.out = m_job.out;
     if (m_job.tensors.empty()) return fail("nothing to export: no tensor is chosen");
-    if (!m_job.runtime.empty() && std::find(about.runtimes.begin(), about.runtimes.end(), m_job.runtime) == about.runtimes.end())
+    if (!m_job.runtime.empty() &&
+        std::find(about.runtimes.begin(), about.runtimes.end(), m_job.runtime) == about.runtimes.end())
       return fail(std::string(about.id) + " is not loaded by " + m_job.runtime + ", only by: " + runtimeNames());
     const std::string extension = m_job.out.extension().string();
-    if (m_single && !extension.empty() && extension != about.extension && (extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
+    if (m_single && !extension.empty() && extension != about.extension &&
+        (extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
       return fail(m_job.out.string() + ": " + std::string(about.id) + " is written as " + std::string(about.extension));
-    if (m_job.all && about.extension == ".npz") return fail("an .npz holds quantized tensors only; use a safetensors format to copy the others");
+    if (m_job.all && about.extension == ".npz")
+      return fail("an .npz holds quantized tensors only; use a safetensors format to copy the others");
     std::set<std::string> names;
     for (const auto& [name, choice] : m_job.tensors)
       if (!names.insert(name).second) return fail(name + ": chosen twice");
@@ -120,7 +124,10 @@ class Export {
   }
 
   RuleResult configRule() const {
-    RuleResult rule{"config.json names the method", m_job.runtime == "transformers" || m_job.runtime == "vllm", !m_single, {},
+    RuleResult rule{"config.json names the method",
+                    m_job.runtime == "transformers" || m_job.runtime == "vllm",
+                    !m_single,
+                    {},
                     "transformers quantizers/auto.py"};
     if (m_single)
       rule.detail = "a single file has no config.json; give a folder";
@@ -181,7 +188,8 @@ class Export {
   std::vector<std::string> leftAlone() const {
     std::vector<std::string> names;
     for (const TensorEntry& entry : m_job.checkpoint->entries()) {
-      const bool chosen = std::any_of(m_layers.begin(), m_layers.end(), [&](const auto& layer) { return layer.name == entry.name; });
+      const bool chosen =
+          std::any_of(m_layers.begin(), m_layers.end(), [&](const auto& layer) { return layer.name == entry.name; });
       if (!chosen && info(entry.type).floating && entry.shape.size() >= 2) names.push_back(entry.name);
     }
     return names;
@@ -242,12 +250,15 @@ class Export {
   // Tokenizer, generation settings, licence: every small file beside the weights that is neither weights nor written above.
   Status copySideFiles(const Staging& staging) {
     const fs::path folder = m_job.checkpoint->files().front().parent_path();
-    if (!fs::exists(folder / configFile)) return {};  // a lone file in somebody's download folder: its neighbours are not its own
+    if (!fs::exists(folder / configFile))
+      return {};  // a lone file in somebody's download folder: its neighbours are not its own
     std::error_code error;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
       if (m_context.stopRequested()) return cancelled();
       const std::string name = entry.path().filename().string();
-      if (!entry.is_regular_file() || !isSideFile(entry.path()) || std::find(m_names.begin(), m_names.end(), name) != m_names.end()) continue;
+      if (!entry.is_regular_file() || !isSideFile(entry.path()) ||
+          std::find(m_names.begin(), m_names.end(), name) != m_names.end())
+        continue;
       fs::copy_file(entry.path(), staging.place(name), error);
       if (error) return fail(entry.path().string() + ": cannot be copied: " + error.message());
       m_names.push_back(name);
@@ -257,7 +268,8 @@ class Export {
   }
 
   static bool isSideFile(const fs::path& path) {
-    static const std::set<std::string> weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz", ".npy", ".h5", ".msgpack", ".onnx"};
+    static const std::set<std::string> weights = {".safetensors", ".bin", ".pt", ".pth",     ".gguf",
+                                                  ".npz",         ".npy", ".h5", ".msgpack", ".onnx"};
     const std::string name = path.filename().string();
     return weights.count(path.extension().string()) == 0 && !name.starts_with(".") && !name.ends_with(".index.json");
   }
@@ -271,7 +283,9 @@ class Export {
       if (!largest) return fail(largest.error());
       m_result.tensors[i].maxDifference = *largest;
       if (*largest != 0)
-        return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) + "; nothing was kept");
+        return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) +
+                    "; nothing was kept",
+                    ErrorKind::Check);
       arrays += m_arrays[i].size();
     }
     NIBBLE_TRY(proveCopies(weights, m_copies, arrays, m_context));

@@ -16,19 +16,19 @@ struct ExportJob {
   std::shared_ptr<const Checkpoint> checkpoint;
   std::vector<std::pair<std::string, Choice>> tensors;  // name, choice
   const Format* format = nullptr;
-  std::string runtime;             // a target whose rules must hold; empty: the format's own rules
-  std::filesystem::path out;       // a file for .npz, .npy and .safetensors names, else a directory
-  bool all = false;                // copy what is not quantized
+  std::string runtime;        // a target whose rules must hold; empty: the format's own rules
+  std::filesystem::path out;  // a file for .npz, .npy and .safetensors names, else a directory
+  bool all = false;           // copy what is not quantized
   bool verify = true;
-  bool dryRun = false;             // pre-flight only
+  bool dryRun = false;  // pre-flight only
 };
 
 struct ExportedTensor {
   std::string name, scheme;
-  std::uint64_t sizeBytes = 0;     // payload bytes of the quantized layer in this format
+  std::uint64_t sizeBytes = 0;  // payload bytes of the quantized layer in this format
   std::uint64_t weights = 0;
   double sqnrDb = 0;
-  double maxDifference = 0;        // independent decoder against the shown values; NaN when not verified
+  double maxDifference = 0;  // independent decoder against the shown values; NaN when not verified
 };
 
 enum class ExportStage : std::uint8_t { Preflight, Quantize, Write, ReadBack, Done };
@@ -38,7 +38,7 @@ struct ExportResult {
   std::filesystem::path out;
   std::vector<std::filesystem::path> files;
   std::uint64_t sizeBytes = 0;
-  double bitsPerWeight = 0;        // payload bytes of the quantized layers x 8 / their weights
+  double bitsPerWeight = 0;  // payload bytes of the quantized layers x 8 / their weights
   std::vector<ExportedTensor> tensors;
   std::vector<RuleResult> preflight;
   bool preflightOk = false;

@@ -60,7 +60,8 @@ Status proveCopies(const std::filesystem::path& file, const std::vector<RawTenso
                    const Context& context) {
   const auto container = proof::Container::open(file);
   if (!container) return fail(container.error());
-  if (container->names().size() != arrayCount) return fail(file.filename().string() + ": another number of arrays than was written");
+  if (container->names().size() != arrayCount)
+    return fail(file.filename().string() + ": another number of arrays than was written");
   for (const RawTensor& copy : copies) {
     if (context.stopRequested()) return cancelled();
     if (auto same = sameBytes(*container, copy); !same) return fail(same.error());

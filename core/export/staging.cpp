@@ -16,7 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path withoutTrailingSlash(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
+fs::path withoutTrailingSlash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
 
 fs::path parentOf(const fs::path& path) {
   const fs::path parent = withoutTrailingSlash(path).parent_path();
@@ -42,7 +44,8 @@ Status checkNotSource(const Checkpoint& source, const fs::path& destination) {
   const fs::path out = withoutTrailingSlash(destination);
   for (const fs::path& file : source.files()) {
     const fs::path folder = file.parent_path().empty() ? fs::path(".") : file.parent_path();
-    if (sameFile(out, file) || sameFile(out, folder)) return fail(out.string() + ": is the source, which is never written over");
+    if (sameFile(out, file) || sameFile(out, folder))
+      return fail(out.string() + ": is the source, which is never written over");
   }
   return {};
 }
@@ -67,7 +70,8 @@ Result<Staging> Staging::create(const fs::path& destination, bool asFolder) {
   if (auto status = checkDestination(destination, asFolder); !status) return fail(status.error());
   const fs::path out = withoutTrailingSlash(destination);
   for (int attempt = 0; attempt < 1000; ++attempt) {
-    const std::string name = "." + out.filename().string() + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
+    const std::string name =
+        "." + out.filename().string() + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
     const fs::path folder = parentOf(out) / name;
     std::error_code error;
     if (fs::create_directory(folder, error)) return Staging(folder, out, asFolder);
@@ -80,7 +84,9 @@ Staging::Staging(fs::path folder, fs::path destination, bool asFolder)
     : m_folder(std::move(folder)), m_destination(std::move(destination)), m_asFolder(asFolder) {}
 
 Staging::Staging(Staging&& other) noexcept
-    : m_folder(std::exchange(other.m_folder, {})), m_destination(std::move(other.m_destination)), m_asFolder(other.m_asFolder) {}
+    : m_folder(std::exchange(other.m_folder, {})),
+      m_destination(std::move(other.m_destination)),
+      m_asFolder(other.m_asFolder) {}
 
 Staging::~Staging() {
   if (m_folder.empty()) return;
@@ -88,7 +94,9 @@ Staging::~Staging() {
   fs::remove_all(m_folder, ignored);
 }
 
-fs::path Staging::place(const std::string& name) const { return m_folder / (m_asFolder ? fs::path(name) : m_destination.filename()); }
+fs::path Staging::place(const std::string& name) const {
+  return m_folder / (m_asFolder ? fs::path(name) : m_destination.filename());
+}
 
 Status Staging::publish() {
   if (auto status = checkDestination(m_destination, m_asFolder); !status) return fail(status.error());

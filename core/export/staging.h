@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where an export grows before it is proven: a hidden folder beside the destination, on the same file system, so that one rename
-// publishes all of it. Destroyed without `publish` it takes everything with it. Never touches what is already at the destination.
+// Where an export grows before it is proven: a hidden folder beside the destination, on the same file system, so that one
+// rename publishes all of it. Destroyed without `publish` it takes everything with it. Never touches what is already at the
+// destination.
 #pragma once
 #include "core/base/result.h"
 

@@ -20,33 +20,33 @@ namespace nibble {
 
 // One layer of an already-quantized checkpoint.
 struct PackedLayer {
-  std::string name;                  // "encoder.layer.0.attention.self.query.weight"
-  std::string description;           // "hqq 4 bit group 64 axis 1"
-  std::vector<std::size_t> parts;    // entries of the checkpoint it is made of
+  std::string name;                // "encoder.layer.0.attention.self.query.weight"
+  std::string description;         // "hqq 4 bit group 64 axis 1"
+  std::vector<std::size_t> parts;  // entries of the checkpoint it is made of
   Shape shape;
 };
 
 struct ExportLayer {
-  std::string name;                  // tensor name, ending in ".weight" as a rule
+  std::string name;  // tensor name, ending in ".weight" as a rule
   const QuantizedTensor* tensor = nullptr;
-  std::optional<Tensor> bias;        // where the file has one
+  std::optional<Tensor> bias;  // where the file has one
 };
 
 // One pre-flight rule and what it says here. `asked` is false where this runtime does not ask for it.
 struct RuleResult {
-  std::string rule;     // "Group divides every tensor"
+  std::string rule;  // "Group divides every tensor"
   bool asked = true;
   bool ok = false;
-  std::string detail;   // "64 divides 147456"
-  std::string source;   // where the rule stands: "hqq 0.2.8 core/quantize.py"
+  std::string detail;  // "64 divides 147456"
+  std::string source;  // where the rule stands: "hqq 0.2.8 core/quantize.py"
 };
 
 struct FormatInfo {
-  std::string_view id;         // "hqq"
-  std::string_view summary;    // "HQQ safetensors, W_q in 4bit_u8 ..."
+  std::string_view id;       // "hqq"
+  std::string_view summary;  // "HQQ safetensors, W_q in 4bit_u8 ..."
   std::string_view reference;
   std::vector<std::string_view> runtimes;  // that load it: "transformers", "vllm"; empty: no runtime, an interchange file
-  std::string_view extension;  // ".safetensors" or ".npz"
+  std::string_view extension;              // ".safetensors" or ".npz"
 };
 
 class Format {
@@ -55,7 +55,8 @@ class Format {
   [[nodiscard]] virtual const FormatInfo& info() const = 0;
   // Why the format cannot hold this tensor; none: it can.
   [[nodiscard]] virtual std::optional<std::string> refusal(const QuantizedTensor& tensor) const = 0;
-  [[nodiscard]] virtual std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const = 0;
+  [[nodiscard]] virtual std::vector<RuleResult> preflight(std::string_view runtime,
+                                                          const std::vector<ExportLayer>& layers) const = 0;
   // The arrays one layer becomes. The values they decode to are `exactValues` of the tensor.
   [[nodiscard]] virtual Result<std::vector<RawTensor>> pack(const ExportLayer& layer) const = 0;
   // How the codes of this tensor lie in the file, for the bit strip.
@@ -77,7 +78,8 @@ class Format {
 
   // The independent decoder: float32 values, row-major, of the named layer of a written file. It also refuses what a correct
   // file never has: nonzero padding, tables and descriptions that differ from the format's own.
-  [[nodiscard]] virtual Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const = 0;
+  [[nodiscard]] virtual Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                               const std::string& name) const = 0;
 };
 
 std::span<const Format* const> allFormats();

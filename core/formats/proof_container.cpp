@@ -54,7 +54,7 @@ double roundedTo(double value, int fractionBits, int smallestExponent, double ov
 }
 
 std::string numpyType(const std::string& descriptor) {
-  static const std::map<std::string, std::string> types = {{"|u1", "U8"}, {"<u2", "U16"}, {"<i4", "I32"}, {"<i8", "I64"},
+  static const std::map<std::string, std::string> types = {{"|u1", "U8"},  {"<u2", "U16"}, {"<i4", "I32"}, {"<i8", "I64"},
                                                            {"<f2", "F16"}, {"<f4", "F32"}, {"<f8", "F64"}, {"<u4", "U32"}};
   const auto found = types.find(descriptor);
   return found == types.end() ? std::string() : found->second;
@@ -120,7 +120,9 @@ float Array::floatAt(std::uint64_t i) const {
   return value;
 }
 
-std::string Array::text() const { return std::string(bytes.begin(), bytes.end()); }
+std::string Array::text() const {
+  return std::string(bytes.begin(), bytes.end());
+}
 
 bool Array::is(const std::string& wantedType, const std::vector<std::uint64_t>& wantedShape) const {
   return type == wantedType && shape == wantedShape;

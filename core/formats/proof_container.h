@@ -18,10 +18,10 @@ struct Array {
   std::vector<std::uint64_t> shape;
   std::vector<unsigned char> bytes;
 
-  [[nodiscard]] std::uint64_t count() const;              // elements by the shape
+  [[nodiscard]] std::uint64_t count() const;                      // elements by the shape
   [[nodiscard]] std::uint64_t unsignedAt(std::uint64_t i) const;  // little-endian element as stored
-  [[nodiscard]] float floatAt(std::uint64_t i) const;     // F32, F16 and BF16
-  [[nodiscard]] std::string text() const;                 // the bytes
+  [[nodiscard]] float floatAt(std::uint64_t i) const;             // F32, F16 and BF16
+  [[nodiscard]] std::string text() const;                         // the bytes
   [[nodiscard]] bool is(const std::string& wantedType, const std::vector<std::uint64_t>& wantedShape) const;
 };
 

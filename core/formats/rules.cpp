@@ -21,7 +21,8 @@ std::vector<std::string> distinctValues(const std::vector<ExportLayer>& layers, 
 std::vector<RuleResult> apply(std::span<const Rule> rules, std::string_view runtime, const std::vector<ExportLayer>& layers) {
   std::vector<RuleResult> results;
   for (const Rule& rule : rules) {
-    const bool asked = rule.runtimes.empty() || std::find(rule.runtimes.begin(), rule.runtimes.end(), runtime) != rule.runtimes.end();
+    const bool asked =
+        rule.runtimes.empty() || std::find(rule.runtimes.begin(), rule.runtimes.end(), runtime) != rule.runtimes.end();
     Verdict verdict = rule.check(layers);
     results.push_back({std::string(rule.text), asked, verdict.ok, std::move(verdict.detail), std::string(rule.source)});
   }

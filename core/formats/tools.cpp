@@ -18,11 +18,16 @@ void appendLittleEndian(std::vector<std::byte>& bytes, std::uint64_t value, std:
 
 std::uint64_t bitsIn(FloatType type, float value) {
   switch (type) {
-    case FloatType::F32: return std::bit_cast<std::uint32_t>(value);
-    case FloatType::F16: return kernels::floatToHalf(value);
-    case FloatType::BF16: return kernels::floatToBfloat(value);
-    case FloatType::F8E4M3: return kernels::floatToFloat8<4>(value);
-    case FloatType::F8E5M2: return kernels::floatToFloat8<5>(value);
+    case FloatType::F32:
+      return std::bit_cast<std::uint32_t>(value);
+    case FloatType::F16:
+      return kernels::floatToHalf(value);
+    case FloatType::BF16:
+      return kernels::floatToBfloat(value);
+    case FloatType::F8E4M3:
+      return kernels::floatToFloat8<4>(value);
+    case FloatType::F8E5M2:
+      return kernels::floatToFloat8<5>(value);
   }
   return 0;
 }
@@ -55,17 +60,22 @@ bool refines(const Grouping& grouping, GroupKind kind, std::uint64_t n) {
 std::uint64_t groupsOf(const Grouping& grouping, GroupKind kind, std::uint64_t n) {
   const std::uint64_t count = grouping.rows() * grouping.columns();
   switch (kind) {
-    case GroupKind::Runs: return (count + n - 1) / n;
-    case GroupKind::Modulo: return n;
-    case GroupKind::Columns: return grouping.rows() * ((grouping.columns() + n - 1) / n);
+    case GroupKind::Runs:
+      return (count + n - 1) / n;
+    case GroupKind::Modulo:
+      return n;
+    case GroupKind::Columns:
+      return grouping.rows() * ((grouping.columns() + n - 1) / n);
   }
   return 0;
 }
 
 std::uint64_t firstMember(const Grouping& grouping, GroupKind kind, std::uint64_t n, std::uint64_t group) {
   switch (kind) {
-    case GroupKind::Runs: return group * n;
-    case GroupKind::Modulo: return group;
+    case GroupKind::Runs:
+      return group * n;
+    case GroupKind::Modulo:
+      return group;
     case GroupKind::Columns: {
       const std::uint64_t perRow = (grouping.columns() + n - 1) / n;
       return group / perRow * grouping.columns() + group % perRow * n;
@@ -84,17 +94,23 @@ Result<Tensor> readWhole(const Checkpoint& checkpoint, const std::string& name) 
 }  // namespace
 
 std::string moduleName(std::string_view tensorName) {
-  if (tensorName.size() > weightSuffix.size() && tensorName.ends_with(weightSuffix)) tensorName.remove_suffix(weightSuffix.size());
+  if (tensorName.size() > weightSuffix.size() && tensorName.ends_with(weightSuffix))
+    tensorName.remove_suffix(weightSuffix.size());
   return std::string(tensorName);
 }
 
 DType dtypeOf(FloatType type) {
   switch (type) {
-    case FloatType::F32: return DType::F32;
-    case FloatType::F16: return DType::F16;
-    case FloatType::BF16: return DType::BF16;
-    case FloatType::F8E4M3: return DType::F8E4M3;
-    case FloatType::F8E5M2: return DType::F8E5M2;
+    case FloatType::F32:
+      return DType::F32;
+    case FloatType::F16:
+      return DType::F16;
+    case FloatType::BF16:
+      return DType::BF16;
+    case FloatType::F8E4M3:
+      return DType::F8E4M3;
+    case FloatType::F8E5M2:
+      return DType::F8E5M2;
   }
   return DType::F32;
 }
@@ -107,11 +123,16 @@ std::optional<FloatType> floatTypeOf(DType type) {
 
 std::string_view typeName(FloatType type) {
   switch (type) {
-    case FloatType::F32: return "float32";
-    case FloatType::F16: return "float16";
-    case FloatType::BF16: return "bfloat16";
-    case FloatType::F8E4M3: return "float8_e4m3fn";
-    case FloatType::F8E5M2: return "float8_e5m2";
+    case FloatType::F32:
+      return "float32";
+    case FloatType::F16:
+      return "float16";
+    case FloatType::BF16:
+      return "bfloat16";
+    case FloatType::F8E4M3:
+      return "float8_e4m3fn";
+    case FloatType::F8E5M2:
+      return "float8_e5m2";
   }
   return {};
 }
@@ -164,11 +185,14 @@ RawTensor rawBias(std::string name, const Tensor& bias, FloatType type) {
   return rawBytes(std::move(name), bias.type(), bias.shape(), {bias.bytes().begin(), bias.bytes().end()});
 }
 
-std::uint64_t byteCount(const RawTensor& array) { return array.bytes().size(); }
+std::uint64_t byteCount(const RawTensor& array) {
+  return array.bytes().size();
+}
 
 std::optional<std::uint64_t> runLengthOf(const Grouping& grouping) {
   switch (grouping.kind()) {
-    case Grouping::Kind::Flat: return grouping.length();
+    case Grouping::Kind::Flat:
+      return grouping.length();
     case Grouping::Kind::Modulo:
       if (grouping.length() == 1) return grouping.rows() * grouping.columns();
       return std::nullopt;
@@ -178,7 +202,8 @@ std::optional<std::uint64_t> runLengthOf(const Grouping& grouping) {
       if (grouping.tileRows() == 1 && columns % grouping.tileColumns() == 0) return grouping.tileColumns();
       return std::nullopt;
     }
-    case Grouping::Kind::Columns: return std::nullopt;
+    case Grouping::Kind::Columns:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -226,6 +251,16 @@ bool integersWithin(std::span<const float> values, float low, float high) {
   for (const float value : values)
     if (!(value >= low && value <= high) || value != std::nearbyint(value)) return false;
   return true;
+}
+
+std::optional<std::uint64_t> plausibleCount(const Shape& shape) {
+  constexpr std::uint64_t most = std::uint64_t{1} << 48;
+  std::uint64_t count = 1;
+  for (const std::uint64_t side : shape) {
+    if (side > most || count > most || (side != 0 && count > most / side)) return std::nullopt;
+    count *= side;
+  }
+  return count;
 }
 
 const TensorEntry* findEntry(const Checkpoint& checkpoint, const std::string& name) {

@@ -16,14 +16,14 @@ namespace nibble::formats {
 // The module a weight belongs to: its tensor name without ".weight".
 std::string moduleName(std::string_view tensorName);
 
-DType dtypeOf(FloatType type);                    // F32, F16, BF16 and the 8-bit floats
-std::optional<FloatType> floatTypeOf(DType type); // none: not one of those
-std::string_view typeName(FloatType type);        // "float32", "float16", "bfloat16"
+DType dtypeOf(FloatType type);                     // F32, F16, BF16 and the 8-bit floats
+std::optional<FloatType> floatTypeOf(DType type);  // none: not one of those
+std::string_view typeName(FloatType type);         // "float32", "float16", "bfloat16"
 bool exactIn(FloatType type, std::span<const float> values);
 
 RawTensor rawText(std::string name, std::string_view text);  // U8 [length]
 RawTensor rawBytes(std::string name, DType type, Shape shape, std::vector<std::byte> bytes);
-RawTensor rawFloats(std::string name, FloatType type, Shape shape, std::span<const float> values);  // rounds to the type
+RawTensor rawFloats(std::string name, FloatType type, Shape shape, std::span<const float> values);       // rounds to the type
 RawTensor rawIntegers(std::string name, DType type, Shape shape, std::span<const std::int64_t> values);  // U8, U16, I32, I64
 RawTensor rawInteger(std::string name, DType type, std::int64_t value);                                  // no dimensions
 // The bias as the source has it, or in `type` where that loses nothing.
@@ -46,6 +46,9 @@ std::optional<std::vector<float>> numbersOn(const Plane& plane, GroupKind kind, 
 // their width. None: nothing of the kind.
 std::optional<std::string> plainRefusal(const QuantizedTensor& tensor);
 bool integersWithin(std::span<const float> values, float low, float high);
+
+// Elements of a shape that a file claims; none: more than any file can hold.
+std::optional<std::uint64_t> plausibleCount(const Shape& shape);
 
 // Parts of a checkpoint.
 Result<std::vector<float>> readFloats(const Checkpoint& checkpoint, const std::string& name);

@@ -40,13 +40,13 @@ float levelAt(const QuantizedTensor& tensor, std::uint64_t index) {
   return level;
 }
 
-// The value rule with the rounding of each step as the description says.
-float applyRule(const QuantizedTensor& tensor, float level, float scale, float zero) {
-  const Arithmetic& arithmetic = tensor.arithmetic;
+}  // namespace
+
+float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, float level, float scale, float zero) {
   const auto step = [&](float value) { return kernels::roundTo(arithmetic.step, value); };
   float value = level;
-  switch (tensor.rule) {
-    case ValueRule::Scale: value = tensor.scale ? step(scale * level) : level; break;
+  switch (rule) {
+    case ValueRule::Scale: value = hasScale ? step(scale * level) : level; break;
     case ValueRule::ScaleMinusZero: value = step(step(level - zero) * scale); break;
     case ValueRule::ScalePlusBias:
       if (arithmetic.fused) {
@@ -60,11 +60,13 @@ float applyRule(const QuantizedTensor& tensor, float level, float scale, float z
   return kernels::roundTo(arithmetic.result, value);
 }
 
-float valueAt(const QuantizedTensor& tensor, std::uint64_t index) {
+float storedValue(const QuantizedTensor& tensor, std::uint64_t index) {
   const float scale = tensor.scale ? tensor.scale->values[tensor.scale->grouping.groupOf(index)] : 1.0f;
   const float zero = tensor.zero ? tensor.zero->values[tensor.zero->grouping.groupOf(index)] : 0.0f;
-  return applyRule(tensor, levelAt(tensor, index), scale, zero);
+  return applyRule(tensor.rule, tensor.arithmetic, tensor.scale.has_value(), levelAt(tensor, index), scale, zero);
 }
+
+namespace {
 
 // In-place orthonormal Walsh-Hadamard transform of a power-of-two run.
 void walshHadamard(std::span<float> run) {
@@ -95,7 +97,7 @@ void restoreRow(const QuantizedTensor& tensor, std::span<const float> stored, st
 }
 
 void decodeStored(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = valueAt(tensor, begin + i);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = storedValue(tensor, begin + i);
 }
 
 // Fast path: float32 arithmetic, one-byte codes, one scale and zero per run of weights; the level is the code or an entry of a
@@ -237,7 +239,7 @@ std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatInd
   for (std::uint64_t i = 0; i < shown; ++i) {
     const std::uint64_t code = shown == 1 ? 0 : i * (count - 1) / (shown - 1);
     const float level = levels.kind == Levels::Kind::Table ? levels.table[table * levels.levelCount + code] : static_cast<float>(code);
-    values[i] = applyRule(tensor, level, scale, zero);
+    values[i] = applyRule(tensor.rule, tensor.arithmetic, tensor.scale.has_value(), level, scale, zero);
   }
   return values;
 }

@@ -17,6 +17,11 @@ std::vector<float> decodeAll(const QuantizedTensor& tensor);
 // The same through the literal scalar path alone: the reference the fast paths are tested against.
 void decodeLiterally(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out);
 
+// The value rule alone, with the rounding of each step as the description says. Without a scale plane the level is not multiplied.
+float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, float level, float scale, float zero);
+// What the code of one stored weight stands for, before channel scale, rotation and order are undone.
+float storedValue(const QuantizedTensor& tensor, std::uint64_t storedIndex);
+
 // Whether single weights can be decoded, or only whole rows.
 bool decodesByRow(const QuantizedTensor& tensor);
 

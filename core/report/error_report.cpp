@@ -207,12 +207,18 @@ void countCodes(const QuantizedTensor& quantized, const Context& context, ErrorR
   if (counts.size() <= mostShownCodes) report.occupancy = std::move(counts);
 }
 
-// Errors per group by a loop over weights in order: groupings of every kind, one thread.
-void addGroups(const Grouping& grouping, std::uint64_t begin, std::span<const float> weights, std::span<const float> reconstruction,
-               std::vector<GroupError>& groups) {
+// Errors per group by a loop over weights in the model's order: groupings of every kind, one thread. Groups count stored places:
+// where columns are permuted, `stored` says at which stored column each of the model's stands.
+void addGroups(const Grouping& grouping, std::span<const std::uint64_t> stored, std::uint64_t begin, std::span<const float> weights,
+               std::span<const float> reconstruction, std::vector<GroupError>& groups) {
   for (std::uint64_t i = 0; i < weights.size();) {
-    const std::uint64_t run = std::min<std::uint64_t>(weights.size() - i, grouping.runLength(begin + i));
-    GroupError& group = groups[grouping.groupOf(begin + i)];
+    std::uint64_t place = begin + i, run = 1;
+    if (stored.empty()) {
+      run = std::min<std::uint64_t>(weights.size() - i, grouping.runLength(place));
+    } else {
+      place += stored[place % stored.size()] - place % stored.size();
+    }
+    GroupError& group = groups[grouping.groupOf(place)];
     for (const std::uint64_t end = i + run; i < end; ++i) {
       const float error = weights[i] - reconstruction[i];
       group.errorSquared += static_cast<double>(error) * error;
@@ -229,6 +235,8 @@ Status countGroups(const Tensor& tensor, const QuantizedTensor& quantized, const
                           : quantized.levels.grouping ? *quantized.levels.grouping : Grouping::tensor(quantized.rows, quantized.columns);
   if (options.perRow) report.rows.resize(rows.groupCount());
   if (options.perGroup) report.groups.resize(groups.groupCount());
+  std::vector<std::uint64_t> stored(quantized.order.size());
+  for (std::size_t column = 0; column < stored.size(); ++column) stored[quantized.order[column]] = column;
   const Cut cut(quantized);
   std::vector<float> weights(cut.strip), reconstruction(cut.strip);
   for (std::uint64_t begin = 0; begin < cut.weights; begin += cut.strip) {
@@ -237,8 +245,8 @@ Status countGroups(const Tensor& tensor, const QuantizedTensor& quantized, const
     const std::span<float> r(reconstruction.data(), w.size());
     NIBBLE_TRY(tensor.read(begin, w));
     decode(quantized, begin, r);
-    if (options.perRow) addGroups(rows, begin, w, r, report.rows);
-    if (options.perGroup) addGroups(groups, begin, w, r, report.groups);
+    if (options.perRow) addGroups(rows, {}, begin, w, r, report.rows);
+    if (options.perGroup) addGroups(groups, stored, begin, w, r, report.groups);
   }
   return {};
 }

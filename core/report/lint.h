@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a person should know about a checkpoint before quantizing it. Two tables of rules: those that need names, types and shapes
-// only (cheap: run on every open file), and those that look at the values of one tensor. Findings come in the order of the tensors,
-// then of the rules. Errors of the value lint: cancelled, a file that shrank.
+// What a person should know about a checkpoint before quantizing it. Two tables of rules: those that need names, types and
+// shapes only (cheap: run on every open file), and those that look at the values of one tensor. Findings come in the order of
+// the tensors, then of the rules; what concerns the file as a whole comes last. Errors of the value lint: cancelled, a file
+// that shrank.
 #pragma once
 #include "core/base/context.h"
 #include "core/base/result.h"
@@ -20,14 +21,14 @@ std::string_view name(Severity severity);  // "note", "warning"
 
 struct Finding {
   Severity severity = Severity::Note;
-  std::string tensor;
-  std::string what;  // one line: "3 weights are NaN or infinite, the first at [0, 17]"
-  std::string rule;  // id of the rule
+  std::string tensor;  // empty: the file as a whole
+  std::string what;    // one line: "3 weights are NaN or infinite, the first at [0, 17]"
+  std::string rule;    // id of the rule
   bool operator==(const Finding&) const = default;
 };
 
 struct LintRule {
-  std::string_view id;           // "non-finite"
+  std::string_view id;  // "non-finite"
   Severity severity = Severity::Note;
   std::string_view explanation;  // what it means and what to do: a tooltip
   bool readsValues = false;

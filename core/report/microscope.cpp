@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <new>
 #include <optional>
 #include <span>
@@ -14,78 +13,77 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t mostCodes = std::int64_t{1} << 17;  // that a what-if looks at
+// Stored places of a group's members by their number, without a list of all: a group may be a whole tensor.
+class GroupPlaces {
+ public:
+  GroupPlaces(const Grouping& grouping, const QuantizedTensor& tensor, std::uint64_t stored) : m_columns(tensor.columns) {
+    const std::uint64_t row = stored / m_columns, column = stored % m_columns;
+    switch (grouping.kind()) {
+      case Grouping::Kind::Blocks: {
+        const std::uint64_t top = row / grouping.tileRows() * grouping.tileRows();
+        const std::uint64_t left = column / grouping.tileColumns() * grouping.tileColumns();
+        m_run = std::min(grouping.tileColumns(), m_columns - left);
+        m_count = m_run * std::min(grouping.tileRows(), tensor.rows - top);
+        m_first = top * m_columns + left;
+        m_position = (row - top) * m_run + (column - left);
+        break;
+      }
+      case Grouping::Kind::Flat:
+        m_first = stored / grouping.length() * grouping.length();
+        m_count = m_run = std::min(grouping.length(), tensor.weightCount() - m_first);
+        m_position = stored - m_first;
+        break;
+      case Grouping::Kind::Modulo:
+        m_run = 1;
+        m_columns = grouping.length();
+        m_first = stored % m_columns;
+        m_count = (tensor.weightCount() - m_first + m_columns - 1) / m_columns;
+        m_position = stored / m_columns;
+        break;
+      case Grouping::Kind::Columns:
+        for (std::uint64_t c = 0; c < m_columns; ++c)
+          if (grouping.index()[c] == grouping.index()[column]) m_listed.push_back(row * m_columns + c);
+        m_count = m_listed.size();
+        m_position = static_cast<std::uint64_t>(std::find(m_listed.begin(), m_listed.end(), stored) - m_listed.begin());
+        break;
+    }
+  }
+  [[nodiscard]] std::uint64_t count() const { return m_count; }
+  [[nodiscard]] std::uint64_t position() const { return m_position; }  // of the weight asked for
+  [[nodiscard]] std::uint64_t at(std::uint64_t k) const {
+    return m_listed.empty() ? m_first + k / m_run * m_columns + k % m_run : m_listed[k];
+  }
 
-Grouping shownGrouping(const QuantizedTensor& tensor) {
+ private:
+  std::uint64_t m_columns, m_first = 0, m_run = 1, m_count = 0, m_position = 0;  // runs of m_run, m_columns apart
+  std::vector<std::uint64_t> m_listed;
+};
+
+Grouping groupingOf(const QuantizedTensor& tensor) {
   if (tensor.scale) return tensor.scale->grouping;
   if (tensor.levels.grouping) return *tensor.levels.grouping;
   return Grouping::tensor(tensor.rows, tensor.columns);
 }
 
-// A row of `count` values under one value rule, one parameter each, so that the one decoder says what codes would stand for.
-QuantizedTensor bareRow(std::uint64_t count, ValueRule rule, const Arithmetic& arithmetic) {
-  QuantizedTensor row;
-  row.rows = 1;
-  row.columns = count;
-  row.rule = rule;
-  row.arithmetic = arithmetic;
-  row.width.uniform = 32;
-  return row;
-}
+// One row of the model beside what the tensor makes of it; `targets` in stored order.
+struct RowValues {
+  std::vector<float> weights, decoded, targets;
+};
 
-std::optional<Plane> onePerWeight(const std::optional<Plane>& plane, std::span<const MicroscopeMember> members) {
-  if (!plane) return std::nullopt;
-  Plane gathered{Grouping::flat(1, members.size(), 1), {}, Stored::Implied, nullptr};
-  for (const MicroscopeMember& member : members)
-    gathered.values.push_back(plane->values[plane->grouping.groupOf(member.storedIndex)]);
-  return gathered;
-}
-
-// What the members' codes stand for before order, channel scale and rotation are undone. A table becomes one level per weight.
-std::vector<float> storedLevels(const QuantizedTensor& tensor, std::span<const MicroscopeMember> members) {
-  QuantizedTensor row = bareRow(members.size(), tensor.rule, tensor.arithmetic);
-  row.scale = onePerWeight(tensor.scale, members);
-  row.zero = onePerWeight(tensor.zero, members);
-  row.levels.kind = tensor.levels.kind;
-  row.levels.type = tensor.levels.type;
-  if (!tensor.signs.empty()) row.signs.resize((members.size() + 7) / 8);
-  const bool isTable = tensor.levels.kind == Levels::Kind::Table;
-  std::vector<std::int32_t> codes;
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const std::uint64_t stored = members[i].storedIndex;
-    codes.push_back(isTable ? 0 : static_cast<std::int32_t>(members[i].code));
-    if (isTable) {
-      const Levels& levels = tensor.levels;
-      const std::uint64_t entry = (levels.grouping ? levels.grouping->groupOf(stored) : 0) * levels.levelCount +
-                                  static_cast<std::uint64_t>(members[i].code);
-      row.levels.table.push_back(levels.table[entry * levels.dimension + stored % levels.dimension]);
-    }
-    if (!tensor.signs.empty() && (tensor.signs[stored / 8] >> (stored % 8) & 1) != 0)
-      row.signs[i / 8] = static_cast<std::uint8_t>(row.signs[i / 8] | 1u << (i % 8));
-  }
-  if (isTable) {
-    row.levels.levelCount = 1;
-    row.levels.grouping = Grouping::flat(1, members.size(), 1);
-  }
-  row.codes = Codes(std::move(codes));
-  return decodeAll(row);
-}
-
-// Orthonormal Walsh-Hadamard transform, its own inverse.
+// Orthonormal Walsh-Hadamard transform of one block in double, its own inverse.
 void rotate(std::span<double> block) {
   for (std::size_t half = 1; half < block.size(); half *= 2) {
-    for (std::size_t base = 0; base < block.size(); base += 2 * half) {
-      for (std::size_t i = base; i < base + half; ++i) {
-        const double sum = block[i] + block[i + half], difference = block[i] - block[i + half];
-        block[i] = sum;
-        block[i + half] = difference;
-      }
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      if ((i & half) != 0) continue;
+      const double sum = block[i] + block[i + half], difference = block[i] - block[i + half];
+      block[i] = sum;
+      block[i + half] = difference;
     }
   }
   for (double& value : block) value /= std::sqrt(static_cast<double>(block.size()));
 }
 
-// A model's row in stored order, scaled and rotated as the codes see it.
+// What the codes of a row stand for as well as they can: decode's undoing, undone.
 std::vector<float> targetsOf(const QuantizedTensor& tensor, std::span<const float> weights) {
   std::vector<double> row(weights.size());
   for (std::size_t i = 0; i < row.size(); ++i) {
@@ -99,34 +97,40 @@ std::vector<float> targetsOf(const QuantizedTensor& tensor, std::span<const floa
   return {row.begin(), row.end()};
 }
 
-// Weight and value of each member; whole rows are read only where only rows can be decoded.
+Result<RowValues> readRow(const Tensor* original, const QuantizedTensor& tensor, std::uint64_t row) {
+  RowValues values;
+  values.decoded.resize(tensor.columns);
+  decode(tensor, row * tensor.columns, values.decoded);
+  values.weights = values.decoded;
+  if (original != nullptr) NIBBLE_TRY(original->read(row * tensor.columns, values.weights));
+  values.targets = targetsOf(tensor, values.weights);
+  return values;
+}
+
+// Fills in weight, decoded value and target. Where single weights decode by themselves nothing else is touched; else each row
+// that has a member is decoded once.
 Status fillValues(const Tensor* original, const QuantizedTensor& tensor, std::vector<MicroscopeMember>& members) {
-  const bool byRow = decodesByRow(tensor);
-  std::vector<float> decoded(byRow ? tensor.columns : 0), weights(decoded.size()), targets;
-  std::uint64_t rowHeld = std::numeric_limits<std::uint64_t>::max();
+  RowValues values;
+  std::optional<std::uint64_t> current;
   for (MicroscopeMember& member : members) {
-    const std::uint64_t first = member.row * tensor.columns;
-    if (byRow && rowHeld != member.row) {
-      decode(tensor, first, decoded);
-      weights = decoded;
-      if (original != nullptr) NIBBLE_TRY(original->read(first, weights));
-      targets = targetsOf(tensor, weights);
-      rowHeld = member.row;
-    }
-    if (byRow) {
-      member.decoded = decoded[member.column];
-      member.weight = weights[member.column];
-      member.target = targets[member.storedIndex - first];
-    } else {
-      decode(tensor, member.flatIndex, {&member.decoded, 1});
-      member.weight = member.decoded;
-      if (original != nullptr) NIBBLE_TRY(original->read(member.flatIndex, {&member.weight, 1}));
+    if (!decodesByRow(tensor)) {
+      member.weight = member.decoded = storedValue(tensor, member.storedIndex);
+      if (original != nullptr) NIBBLE_TRY(original->read(member.flatIndex, std::span(&member.weight, 1)));
       member.target = member.weight;
+    } else {
+      if (current != member.row) {
+        auto read = readRow(original, tensor, member.row);
+        if (!read) return fail(read.error());
+        values = *std::move(read);
+        current = member.row;
+      }
+      member.weight = values.weights[member.column];
+      member.decoded = values.decoded[member.column];
+      member.target = values.targets[member.storedIndex % tensor.columns];
     }
     member.error = member.weight - member.decoded;
+    member.level = storedValue(tensor, member.storedIndex);
   }
-  const std::vector<float> levels = storedLevels(tensor, members);
-  for (std::size_t i = 0; i < members.size(); ++i) members[i].level = levels[i];
   return {};
 }
 
@@ -142,132 +146,99 @@ MicroscopeMember memberAt(const QuantizedTensor& tensor, std::uint64_t stored) {
   return member;
 }
 
-// Number of a weight among its group's members, which ascend.
-std::uint64_t rankOf(const Grouping& grouping, std::uint64_t group, std::uint64_t stored) {
-  std::uint64_t low = 0, high = grouping.memberCount(group) - 1;
-  while (low < high) {
-    const std::uint64_t middle = low + (high - low) / 2;
-    if (grouping.member(group, middle) < stored)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
+constexpr std::int64_t mostWhatIfCodes = 1 << 17;
 
-void chooseMembers(const QuantizedTensor& tensor, std::uint64_t stored, std::size_t mostMembers, Microscope& scope) {
-  const Grouping grouping = shownGrouping(tensor);
-  scope.grouping = grouping.describe();
-  scope.group = grouping.groupOf(stored);
-  scope.groupSize = grouping.memberCount(scope.group);
-  const std::uint64_t rank = rankOf(grouping, scope.group, stored);
-  const std::uint64_t shown = std::min<std::uint64_t>(scope.groupSize, std::max<std::size_t>(mostMembers, 1));
-  const std::uint64_t first = std::min(rank - std::min(rank, shown / 2), scope.groupSize - shown);
-  for (std::uint64_t i = first; i < first + shown; ++i)
-    scope.members.push_back(memberAt(tensor, grouping.member(scope.group, i)));
-  scope.selected = rank - first;
-}
-
-void describeCodes(const QuantizedTensor& tensor, std::uint64_t stored, Microscope& scope) {
+void describeLevels(const QuantizedTensor& tensor, std::uint64_t stored, Microscope& result) {
   const Levels& levels = tensor.levels;
-  scope.width = tensor.width.at(stored);
-  scope.levels = levelsAt(tensor, stored);
-  if (!tensor.codes.isSigned()) scope.highestCode = static_cast<std::int64_t>(codeCountAt(tensor, stored)) - 1;
-  for (const MicroscopeMember& member : scope.members) {
-    scope.lowestCode = std::min(scope.lowestCode, member.code);
-    scope.highestCode = std::max(scope.highestCode, member.code);
+  result.levels = levelsAt(tensor, stored);
+  result.width = tensor.width.at(stored);
+  result.highestCode = (std::int64_t{1} << std::min(result.width, 32)) - 1;
+  if (levels.kind == Levels::Kind::Table) {
+    result.highestCode = static_cast<std::int64_t>(levels.levelCount) - 1;
+    const std::uint64_t begin = (levels.grouping ? levels.grouping->groupOf(stored) : 0) * levels.levelCount * levels.dimension;
+    if (levels.dimension == 1) {
+      const auto first = levels.table.begin() + static_cast<std::ptrdiff_t>(begin);
+      result.table.assign(first, first + levels.levelCount);
+    }
   }
-  if (levels.kind == Levels::Kind::Table && levels.dimension == 1) {
-    const std::uint64_t table = levels.grouping ? levels.grouping->groupOf(stored) : 0;
-    const auto first = levels.table.begin() + static_cast<std::ptrdiff_t>(table * levels.levelCount);
-    scope.table.assign(first, first + levels.levelCount);
+  for (const MicroscopeMember& member : result.members) {
+    result.lowestCode = std::min(result.lowestCode, member.code);
+    result.highestCode = std::max(result.highestCode, member.code);
+  }
+  if (levels.dimension != 1) {
+    result.whatIfRefusal = "one code stands for " + text::number(std::uint64_t{levels.dimension}) + " weights";
+  } else if (levels.kind == Levels::Kind::Float) {
+    result.whatIfRefusal = "the codes are the bits of a float";
+  } else if (!tensor.signs.empty()) {
+    result.whatIfRefusal = "signs are stored apart from the codes";
+  } else if (!result.hasScale && !result.hasZero) {
+    result.whatIfRefusal = "this scheme has no scale and no zero";
+  } else if (result.highestCode - result.lowestCode >= mostWhatIfCodes) {
+    result.whatIfRefusal = "the codes leave their width too far";
   }
 }
 
-std::string whatIfRefusalOf(const QuantizedTensor& tensor, const Microscope& scope) {
-  if (tensor.levels.dimension != 1) return "one code stands for " + text::number(std::uint64_t{tensor.levels.dimension}) + " weights";
-  if (tensor.levels.kind == Levels::Kind::Float) return "codes are floats: nothing is shared";
-  if (!tensor.signs.empty()) return "signs are stored apart from the codes";
-  if (!scope.hasScale && !scope.hasZero) return "there is no scale and no zero to change";
-  if (scope.highestCode - scope.lowestCode >= mostCodes) return "the codes leave their width too far";
-  return {};
-}
-
-void addError(float target, float level, double& errorSquared, float& maxError) {
+void addError(double& errorSquared, float& maxError, float target, float level) {
   const float error = target - level;
   errorSquared += static_cast<double>(error) * error;
   maxError = std::max(maxError, std::fabs(error));
-}
-
-struct LegalLevel {
-  float value = 0;
-  std::int64_t code = 0;
-};
-
-// Every legal code under these parameters, ascending by value, then by code.
-std::vector<LegalLevel> legalLevels(const Microscope& scope, float scale, float zero) {
-  const auto count = static_cast<std::uint64_t>(scope.highestCode - scope.lowestCode + 1);
-  QuantizedTensor row = bareRow(count, scope.rule, scope.arithmetic);
-  if (scope.hasScale) row.scale = Plane::implied(Grouping::tensor(1, count), scale);
-  if (scope.hasZero) row.zero = Plane::implied(Grouping::tensor(1, count), zero);
-  if (!scope.table.empty()) row.levels = Levels::fixedTable(scope.table);
-  std::vector<std::int32_t> codes;
-  for (std::int64_t code = scope.lowestCode; code <= scope.highestCode; ++code) codes.push_back(static_cast<std::int32_t>(code));
-  row.codes = Codes(std::move(codes));
-  const std::vector<float> values = decodeAll(row);
-  std::vector<LegalLevel> levels;
-  for (std::uint64_t i = 0; i < count; ++i)
-    if (std::isfinite(values[i])) levels.push_back({values[i], scope.lowestCode + static_cast<std::int64_t>(i)});
-  std::sort(levels.begin(), levels.end(), [](const LegalLevel& a, const LegalLevel& b) {
-    return a.value != b.value ? a.value < b.value : a.code < b.code;
-  });
-  return levels;
-}
-
-LegalLevel nearestOf(const std::vector<LegalLevel>& levels, float target) {
-  const auto below = [](const LegalLevel& level, float value) { return level.value < value; };
-  const auto above = std::lower_bound(levels.begin(), levels.end(), target, below);
-  if (above == levels.begin()) return *above;
-  // The first of equal values below, as lower_bound gives it above.
-  const auto lower = std::lower_bound(levels.begin(), above, (above - 1)->value, below);
-  if (above == levels.end()) return *lower;
-  const double toLower = static_cast<double>(target) - lower->value, toAbove = static_cast<double>(above->value) - target;
-  return toLower <= toAbove ? *lower : *above;
 }
 
 std::string placeText(std::uint64_t row, std::uint64_t column) {
   return "[" + text::number(row) + ", " + text::number(column) + "]";
 }
 
+// What a legal code stands for, ascending by value; equal values by code.
+std::vector<std::pair<float, std::int64_t>> valuesOfCodes(const Microscope& microscope, float scale, float zero) {
+  std::vector<std::pair<float, std::int64_t>> values;
+  for (std::int64_t code = microscope.lowestCode; code <= microscope.highestCode; ++code) {
+    const float level = microscope.table.empty() ? static_cast<float>(code) : microscope.table[static_cast<std::size_t>(code)];
+    const float value = applyRule(microscope.rule, microscope.arithmetic, microscope.hasScale, level, scale, zero);
+    if (std::isfinite(value)) values.emplace_back(value, code);
+  }
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
 }  // namespace
 
 Result<Microscope> microscope(const Tensor* original, const QuantizedTensor& quantized, std::uint64_t row, std::uint64_t column,
                               std::size_t mostMembers) try {
-  const std::string name = original != nullptr ? original->name() : quantized.scheme;
+  const std::string& name = original != nullptr ? original->name() : quantized.scheme;
   if (row >= quantized.rows || column >= quantized.columns)
-    return fail(name + ": there is no weight " + placeText(row, column) + " in " + text::number(quantized.rows) + " rows and " +
-                text::number(quantized.columns) + " columns");
+    return fail(name + ": no weight " + placeText(row, column) + " in a matrix of " +
+                toText(Shape{quantized.rows, quantized.columns}));
   if (original != nullptr && (original->rows() != quantized.rows || original->columns() != quantized.columns))
-    return fail(name + ": the quantized tensor has another shape than the weights");
+    return fail(name + ": " + toText(original->shape()) + " is not the shape of the quantized tensor");
   std::uint64_t storedColumn = column;
   if (!quantized.order.empty())
-    storedColumn = static_cast<std::uint64_t>(std::find(quantized.order.begin(), quantized.order.end(), column) - quantized.order.begin());
+    storedColumn =
+        static_cast<std::uint64_t>(std::find(quantized.order.begin(), quantized.order.end(), column) - quantized.order.begin());
   const std::uint64_t stored = row * quantized.columns + storedColumn;
-  Microscope scope;
-  scope.row = row;
-  scope.column = column;
-  chooseMembers(quantized, stored, mostMembers, scope);
-  NIBBLE_TRY(fillValues(original, quantized, scope.members));
-  scope.rule = quantized.rule;
-  scope.arithmetic = quantized.arithmetic;
-  scope.hasScale = quantized.scale.has_value();
-  scope.hasZero = quantized.zero.has_value() && quantized.rule != ValueRule::Scale;
-  if (scope.hasScale) scope.scale = quantized.scale->values[scope.group];
-  if (scope.hasZero) scope.zero = quantized.zero->values[quantized.zero->grouping.groupOf(stored)];
-  describeCodes(quantized, stored, scope);
-  scope.whatIfRefusal = whatIfRefusalOf(quantized, scope);
-  for (const MicroscopeMember& member : scope.members) addError(member.target, member.level, scope.errorSquared, scope.maxError);
-  return scope;
+  const Grouping grouping = groupingOf(quantized);
+  const GroupPlaces places(grouping, quantized, stored);
+  Microscope result;
+  result.row = row;
+  result.column = column;
+  result.grouping = grouping.describe();
+  result.group = grouping.groupOf(stored);
+  result.groupSize = places.count();
+  const std::uint64_t shown = std::min<std::uint64_t>(places.count(), std::max<std::size_t>(mostMembers, 1));
+  const std::uint64_t before = std::min(places.position(), shown / 2);
+  const std::uint64_t first = std::min(places.position() - before, places.count() - shown);
+  for (std::uint64_t k = first; k < first + shown; ++k) result.members.push_back(memberAt(quantized, places.at(k)));
+  result.selected = places.position() - first;
+  NIBBLE_TRY(fillValues(original, quantized, result.members));
+  result.rule = quantized.rule;
+  result.arithmetic = quantized.arithmetic;
+  result.hasScale = quantized.scale.has_value();
+  result.hasZero = quantized.zero.has_value() && quantized.rule != ValueRule::Scale;
+  if (quantized.scale) result.scale = quantized.scale->values[quantized.scale->grouping.groupOf(stored)];
+  if (result.hasZero) result.zero = quantized.zero->values[quantized.zero->grouping.groupOf(stored)];
+  describeLevels(quantized, stored, result);
+  for (const MicroscopeMember& member : result.members)
+    addError(result.errorSquared, result.maxError, member.target, member.level);
+  return result;
 } catch (const std::bad_alloc&) {
   return fail("not enough memory to look at " + placeText(row, column));
 }
@@ -275,42 +246,60 @@ Result<Microscope> microscope(const Tensor* original, const QuantizedTensor& qua
 PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor, std::shared_ptr<const Layout> layout)
     : m_tensor(std::move(tensor)), m_layout(std::move(layout)) {}
 
-PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor) : PackedView(tensor, tensor->layout) {}
+PackedView::PackedView(std::shared_ptr<const QuantizedTensor> tensor)
+    : m_tensor(std::move(tensor)), m_layout(m_tensor->layout) {}
 
-std::uint64_t PackedView::word(std::uint64_t index) const { return wordAt(*m_layout, m_tensor->codes, index); }
+std::uint64_t PackedView::word(std::uint64_t index) const {
+  const auto size = static_cast<std::uint64_t>(wordBits()) / 8;
+  std::uint64_t value = 0;
+  for (std::uint64_t i = 0; i < size && index * size + i < m_bytes.size(); ++i)
+    value |= std::to_integer<std::uint64_t>(m_bytes[index * size + i]) << (8 * i);
+  return value;
+}
 
 std::string PackedView::hex(std::uint64_t value) const {
-  std::string digits(static_cast<std::size_t>(wordBits() + 3) / 4, '0');
+  std::string digits(static_cast<std::size_t>(wordBits()) / 4, '0');
   for (std::size_t i = digits.size(); i-- > 0; value >>= 4) digits[i] = "0123456789ABCDEF"[value & 15];
   return digits;
 }
 
-std::vector<BitPlace> PackedView::places(std::uint64_t codeIndex) const {
+Result<std::vector<BitPlace>> PackedView::places(std::uint64_t codeIndex) const try {
+  std::call_once(m_packed, [&] { m_bytes = m_layout->pack(m_tensor->codes); });
   const auto size = static_cast<std::uint64_t>(wordBits());
-  std::vector<BitPlace> places;
+  std::vector<BitPlace> result;
   for (const BitPiece& piece : m_layout->locate(codeIndex)) {
-    for (std::uint64_t done = 0; done < piece.width;) {
-      const std::uint64_t bit = piece.bit + done, width = std::min(piece.width - done, size - bit % size);
-      places.push_back({bit / size, static_cast<int>(bit % size), static_cast<int>(width), static_cast<int>(piece.codeShift + done),
-                        word(bit / size)});
+    for (int done = 0; done < piece.width;) {
+      const std::uint64_t bit = piece.bit + static_cast<std::uint64_t>(done);
+      const int width = std::min(piece.width - done, static_cast<int>(size - bit % size));
+      result.push_back({bit / size, static_cast<int>(bit % size), width, piece.codeShift + done, word(bit / size)});
       done += width;
     }
   }
-  std::sort(places.begin(), places.end(), [](const BitPlace& a, const BitPlace& b) { return a.codeShift < b.codeShift; });
-  return places;
+  return result;
+} catch (const std::bad_alloc&) {
+  return fail("not enough memory to pack " + text::number(m_layout->sizeBytes()) + " bytes of codes");
 }
 
 GroupWhatIf whatIf(const Microscope& microscope, double scale, double zero) {
-  GroupWhatIf answer;
-  std::vector<LegalLevel> levels;
-  if (microscope.whatIfRefusal.empty()) levels = legalLevels(microscope, static_cast<float>(scale), static_cast<float>(zero));
+  GroupWhatIf result;
+  const auto values = microscope.whatIfRefusal.empty()
+                          ? valuesOfCodes(microscope, static_cast<float>(scale), static_cast<float>(zero))
+                          : std::vector<std::pair<float, std::int64_t>>{};
   for (const MicroscopeMember& member : microscope.members) {
-    const LegalLevel best = levels.empty() ? LegalLevel{member.level, member.code} : nearestOf(levels, member.target);
-    answer.codes.push_back(best.code);
-    answer.levels.push_back(best.value);
-    addError(member.target, best.value, answer.errorSquared, answer.maxError);
+    std::pair<float, std::int64_t> best{member.level, member.code};
+    if (!values.empty()) {
+      auto above =
+          std::partition_point(values.begin(), values.end(), [&](const auto& value) { return value.first < member.target; });
+      if (above == values.end()) --above;
+      const auto below = above == values.begin() ? above : above - 1;
+      const bool lower = static_cast<double>(member.target) - below->first <= static_cast<double>(above->first) - member.target;
+      best = lower ? *below : *above;
+    }
+    result.codes.push_back(best.second);
+    result.levels.push_back(best.first);
+    addError(result.errorSquared, result.maxError, member.target, best.first);
   }
-  return answer;
+  return result;
 }
 
 }  // namespace nibble

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the weights of one tensor are like. NaN and infinity are counted and left out of everything else.
 // mean, std (of the population: divided by n) and kurtosis = m4 / m2^2 (not excess: 3 for a normal distribution; 0 where all
-// weights are equal) are of deviations from the mean, in double. Percentiles are exact order statistics of the float32 values, linear in
-// between (numpy's default). Integer tensors are read as float32 too. Two passes in strips, parallel, never a copy of the tensor;
-// results do not depend on backend or thread count. Errors: cancelled, a file that shrank.
+// weights are equal) are of deviations from the mean, in double. Percentiles are exact order statistics of the float32 values,
+// linear in between (numpy's default). Integer tensors are read as float32 too. Two passes in strips, parallel, never a copy of
+// the tensor; results do not depend on backend or thread count. Errors: cancelled, a file that shrank.
 #pragma once
 #include "core/base/context.h"
 #include "core/base/result.h"

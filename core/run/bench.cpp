@@ -52,7 +52,8 @@ double secondsToRead(const kernels::Backend& backend, std::span<const float> wei
   return secondsOf([&] { backend.parallelFor(weights.size(), 16 * pieceWeights, body); });
 }
 
-Result<std::vector<benchmarks::Row>> chosenRows(const std::string& filter, benchmarks::Buffers& buffers, const Context& context) try {
+Result<std::vector<benchmarks::Row>> chosenRows(const std::string& filter, benchmarks::Buffers& buffers,
+                                                const Context& context) try {
   const std::regex pattern(filter, std::regex::ECMAScript);
   std::vector<benchmarks::Row> chosen;
   std::vector<std::string> names;
@@ -71,7 +72,8 @@ struct Best {
   std::vector<double> rows;
 };
 
-Status repeatOnce(const std::vector<benchmarks::Row>& rows, std::span<const float> weights, const Context& context, Best& best) {
+Status repeatOnce(const std::vector<benchmarks::Row>& rows, std::span<const float> weights, const Context& context,
+                  Best& best) {
   for (const ReadLoop loop : plainLoops) {
     const double seconds = secondsToRead(*context.backend, weights, loop);
     best.plain = std::min(best.plain, seconds);

@@ -24,7 +24,7 @@ using kernels::CodeRule;
 using kernels::GroupView;
 
 constexpr std::size_t group = 128, hqqGroup = 64, levels = 16, bins = 512;
-constexpr std::size_t stripWeights = 32 * 1024;  // weights, codes and reconstruction of a strip lie in a second-level cache
+constexpr std::size_t stripWeights = 64 * 1024;
 constexpr std::size_t schemeRows = 1024, schemeColumns = 4096;
 
 // A sum of four uniform numbers out of a counter: near enough to a normal distribution, and computed anywhere independently.
@@ -38,56 +38,78 @@ float weightAt(std::uint64_t index) {
   return sum * 0.0346f;  // standard deviation 0.02
 }
 
-struct Strip {
+// Sixteen groups: ranges, codes and statistics run over them while they lie in the first-level cache.
+constexpr std::size_t blockGroups = 16;
+
+struct Block {
   std::span<const float> weights;
   std::uint8_t* codes;
-  float scale[stripWeights / group], zero[stripWeights / group];
+  float scale[blockGroups], low[blockGroups];
   [[nodiscard]] std::size_t groups() const { return weights.size() / group; }
 };
 
-// Group-wise asymmetric 4-bit codes of a strip: ranges, scale and minimum, codes.
-void quantizeStrip(const kernels::Backend& backend, Strip& strip) {
-  const GroupView view = GroupView::contiguous(strip.weights.data(), strip.groups(), group);
-  backend.ranges(view, strip.zero, strip.scale);
-  for (std::size_t g = 0; g < view.groups; ++g)
-    strip.scale[g] = kernels::minmaxScale({strip.zero[g], strip.scale[g]}, levels - 1);
-  backend.encodeAffine(view, CodeRule::SubtractDivideRound, strip.scale, strip.zero, levels - 1, strip.codes);
+GroupView viewOf(const Block& block) {
+  return GroupView::contiguous(block.weights.data(), block.groups(), group);
 }
 
-// Runs visit(strip) over the weights in strips, quantized.
-template <class Visit>
-Status overStrips(const Buffers& buffers, const Context& context, const Visit& visit) {
+// Minimum and step of the groups of a block.
+void findParameters(const kernels::Backend& backend, Block& block) {
+  backend.ranges(viewOf(block), block.low, block.scale);
+  for (std::size_t g = 0; g < block.groups(); ++g)
+    block.scale[g] = kernels::minmaxScale({block.low[g], block.scale[g]}, levels - 1);
+}
+
+// Runs visit(state, block) over blocks, and merge(state) when a strip of them ends.
+template <class State, class Visit, class Merge>
+Status overBlocks(const Buffers& buffers, const Context& context, const Visit& visit, const Merge& merge) {
   const auto body = [&](std::size_t begin, std::size_t end) {
-    Strip strip{buffers.weights().subspan(begin, (end - begin) / group * group), buffers.codes().data() + begin, {}, {}};
-    quantizeStrip(*context.backend, strip);
-    visit(strip);
+    State state;
+    end = begin + (end - begin) / group * group;
+    for (std::size_t at = begin; at < end; at += blockGroups * group) {
+      Block block{buffers.weights().subspan(at, std::min(blockGroups * group, end - at)), buffers.codes().data() + at, {}, {}};
+      findParameters(*context.backend, block);
+      visit(state, block);
+    }
+    merge(state);
   };
   context.backend->parallelFor(buffers.weights().size(), stripWeights, body);
   return {};
 }
 
-// The reconstruction of a strip, in memory of the thread.
-std::span<const float> decodeStrip(const kernels::Backend& backend, const Strip& strip) {
-  thread_local std::vector<float> decoded(stripWeights);
-  backend.decodeScalePlusBias(strip.codes, strip.groups(), group, strip.scale, strip.zero, decoded.data());
-  return std::span(decoded).first(strip.weights.size());
+struct Nothing {};
+
+Status quantizeAlone(const Buffers& buffers, const Context& context) {
+  const auto encode = [&](Nothing&, const Block& block) {
+    context.backend->encodeAffine(viewOf(block), CodeRule::SubtractDivideRound, block.scale, block.low, levels - 1,
+                                  block.codes);
+  };
+  return overBlocks<Nothing>(buffers, context, encode, [](const Nothing&) {});
 }
+
+struct Statistics {
+  kernels::ErrorSums sums;
+  std::vector<std::uint64_t> counts = std::vector<std::uint64_t>(bins, 0);
+};
 
 Status quantizeWithStatistics(const Buffers& buffers, const Context& context, bool withHistogram) {
   std::mutex mutex;
-  kernels::ErrorSums sums;
-  std::vector<std::uint64_t> counts(bins, 0);
-  NIBBLE_TRY(overStrips(buffers, context, [&](const Strip& strip) {
-    const std::span<const float> decoded = decodeStrip(*context.backend, strip);
-    const kernels::ErrorSums part = context.backend->errorSums(strip.weights.data(), decoded.data(), decoded.size());
-    std::vector<std::uint64_t> partCounts(withHistogram ? bins : 0, 0);
-    if (withHistogram)
-      context.backend->errorHistogram(strip.weights.data(), decoded.data(), decoded.size(), -0.01f, 0.01f, partCounts);
+  Statistics total;
+  const auto visit = [&](Statistics& statistics, const Block& block) {
+    statistics.sums +=
+        context.backend->encodeAffineMeasured(viewOf(block), CodeRule::SubtractDivideRound, kernels::AffineValue::ScalePlusBias,
+                                              block.scale, block.low, levels - 1, block.scale, block.codes);
+    if (!withHistogram) return;
+    float decoded[blockGroups * group];
+    context.backend->decodeScalePlusBias(block.codes, block.groups(), group, block.scale, block.low, decoded);
+    context.backend->errorHistogram(block.weights.data(), decoded, block.weights.size(), -0.01f, 0.01f, statistics.counts);
+  };
+  const auto merge = [&](const Statistics& statistics) {
     const std::lock_guard lock(mutex);
-    sums += part;
-    for (std::size_t i = 0; i < partCounts.size(); ++i) counts[i] += partCounts[i];
-  }));
-  return sums.count == 0 ? fail("nothing was counted") : Status();
+    total.sums += statistics.sums;
+    for (std::size_t i = 0; i < bins; ++i) total.counts[i] += statistics.counts[i];
+  };
+  NIBBLE_TRY(overBlocks<Statistics>(buffers, context, visit, merge));
+  return total.sums.count == 0 ? fail("nothing was counted") : Status();
 }
 
 Status solveHalfQuadratic(const Buffers& buffers, const Context& context) {
@@ -233,7 +255,7 @@ std::vector<Row> allRows(Buffers& buffers, const Context& context) {
   const std::uint64_t count = buffers.weights().size();
   const std::vector<float> scale(count / group, 0.01f);
   std::vector<Row> rows{
-      {"g128 asymmetric 4 bit: ranges, codes", count, 0, [&] { return overStrips(buffers, context, [](const Strip&) {}); }},
+      {"g128 asymmetric 4 bit: ranges, codes", count, 0, [&] { return quantizeAlone(buffers, context); }},
       {"g128 asymmetric 4 bit: ranges, codes, error sums", count, 3,
        [&] { return quantizeWithStatistics(buffers, context, false); }},
       {"g128 asymmetric 4 bit: ranges, codes, error sums, 512-bin histogram", count, 8,

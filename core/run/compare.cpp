@@ -66,14 +66,14 @@ Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& te
     if (!report) return fail(report.error());
     outcome->report = *std::move(report);
   }
-  for (const std::string& note : outcome->quantized->notes) warn(job, planned.name + ": " + choice.shortText() + ": " + note);
   return ComparedCandidate{planned.name,
                            choice.text(),
                            planned.size.count(),
                            storageSize(*outcome->quantized),
                            bitsPerWeight(*outcome->quantized),
                            std::move(outcome->report),
-                           outcome->seconds};
+                           outcome->seconds,
+                           outcome->quantized->notes};
 }
 
 Status measureAll(const PlannedTensor& planned, const CompareJob& job, const Context& context,

@@ -21,7 +21,8 @@ struct ComparedCandidate {
   StorageSize size;
   double bitsPerWeight = 0;
   ErrorReport report;
-  double seconds = 0;  // quantizing and measuring
+  double seconds = 0;              // quantizing and measuring
+  std::vector<std::string> notes;  // of the scheme, for a person
 };
 
 struct CompareJob {

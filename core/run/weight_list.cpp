@@ -105,14 +105,18 @@ Error WeightList::unknown(std::string_view name) const {
 }
 
 Result<std::vector<std::string>> WeightList::select(const std::vector<std::string>& names, const std::string& pattern,
-                                                    bool wholeStacks) const try {
+                                                    bool storedOnly) const try {
   std::vector<std::string> chosen;
   std::unordered_set<std::string> seen;
   const auto choose = [&](const std::string& name) {
     if (seen.insert(name).second) chosen.push_back(name);
   };
   for (const std::string& name : names) {
-    if (find(name) == nullptr && !stackMatrix(name)) return fail(unknown(name));
+    const WeightItem* item = find(name);
+    if (item == nullptr && !stackMatrix(name)) return fail(unknown(name));
+    if (storedOnly && item == nullptr)
+      return fail(name + ": one matrix of a stack cannot be exported alone; name the whole stack");
+    if (storedOnly && item->packed) return fail(name + ": is already quantized; decode it first");
     choose(name);
   }
   if (!names.empty() && pattern.empty()) return chosen;
@@ -121,7 +125,8 @@ Result<std::vector<std::string>> WeightList::select(const std::vector<std::strin
     if (pattern.empty() || std::regex_search(name, expression)) choose(name);
   };
   for (const WeightItem& item : m_items) {
-    const bool split = isStack(item) && !wholeStacks;
+    if (storedOnly && item.packed) continue;
+    const bool split = isStack(item) && !storedOnly;
     const bool worth = item.packed || (split ? matrixWorthQuantizing(item) : worthQuantizing(item));
     if (!canBeQuantized(item) || (pattern.empty() && !worth)) continue;
     if (!split) {
@@ -156,14 +161,14 @@ Result<Tensor> WeightList::read(std::string_view name) const try {
   }
   const auto matrix = stackMatrix(name);
   if (!matrix) return fail(unknown(name));
-  auto stack = m_checkpoint->read(matrix->stack->entry);
-  if (!stack) return stack;
-  const Shape& shape = stack->shape();
-  const std::uint64_t bits = shape[1] * shape[2] * static_cast<std::uint64_t>(info(stack->type()).bits);
+  auto stored = m_checkpoint->read(matrix->stack->entry);
+  if (!stored) return stored;
+  const auto stack = std::make_shared<const Tensor>(*std::move(stored));
+  const Shape shape{stack->shape()[1], stack->shape()[2]};
+  const std::uint64_t bits = elementCount(shape) * static_cast<std::uint64_t>(info(stack->type()).bits);
   if (bits % 8 != 0) return fail(std::string(name) + ": the matrices of this stack do not begin at whole bytes");
-  const auto owner = std::make_shared<const Tensor>(*std::move(stack));
-  return Tensor(std::string(name), owner->type(), {shape[1], shape[2]},
-                owner->bytes().subspan(matrix->index * (bits / 8), bits / 8), owner, [owner] { return owner->intact(); });
+  const auto bytes = stack->bytes().subspan(matrix->index * (bits / 8), bits / 8);
+  return Tensor(std::string(name), stack->type(), shape, bytes, stack, [stack] { return stack->intact(); });
 } catch (const std::bad_alloc&) {
   return fail(std::string(name) + ": not enough memory to decode");
 }

@@ -42,9 +42,9 @@ class WeightList {
 
   // Names a command means: `names` exactly, or what `pattern` (ECMAScript regex, search) finds among floating tensors of at
   // least two dimensions and packed layers, or, with neither, everything worth quantizing. Stacks are split into NAME[e] unless
-  // `wholeStacks` or named whole. An empty answer is an error.
+  // named whole. `storedOnly`, for export, leaves stacks whole and refuses packed layers. An empty answer is an error.
   [[nodiscard]] Result<std::vector<std::string>> select(const std::vector<std::string>& names, const std::string& pattern,
-                                                        bool wholeStacks = false) const;
+                                                        bool storedOnly = false) const;
 
   // A stored tensor, a matrix NAME[e] of a stack, or a packed layer decoded to float32.
   [[nodiscard]] Result<Tensor> read(std::string_view name) const;

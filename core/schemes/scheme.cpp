@@ -36,7 +36,7 @@ std::string_view definition(Promise promise) {
     case Promise::ZeroStaysZero: return "a weight of exactly 0 decodes to exactly 0";
     case Promise::NearestLevel: return "every code is the nearest of its group's levels";
     case Promise::Idempotent: return "quantizing the decoded weights again decodes to the same values";
-    case Promise::ScaleEquivariant: return "weights times a power of two decode to the decoded weights times that power";
+    case Promise::ScaleEquivariant: return "weights times a power of two decode to the decoded weights times that power, where none of them is denormal";
   }
   return {};
 }

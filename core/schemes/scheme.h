@@ -26,7 +26,7 @@ enum class Promise : std::uint8_t {
   ZeroStaysZero,    // a weight of exactly 0 decodes to exactly 0
   NearestLevel,     // every code is the nearest of its group's levels (ties to either side)
   Idempotent,       // quantizing the decoded weights decodes to the same values
-  ScaleEquivariant, // weights times a power of two decode to the decoded times that power
+  ScaleEquivariant, // weights times a power of two decode to the decoded times that power (nothing denormal)
 };
 std::string_view name(Promise promise);        // "deterministic", "zero-stays-zero", ...
 std::string_view definition(Promise promise);  // one sentence

@@ -38,6 +38,10 @@ class CudaBackend final : public Backend {
     refuse();
   }
   ErrorSums errorSums(const float*, const float*, std::size_t) const override { refuse(); }
+  ErrorSums encodeAffineMeasured(const GroupView&, CodeRule, AffineValue, const float*, const float*, int, const float*,
+                                 std::uint8_t*) const override {
+    refuse();
+  }
   void histogram(const float*, std::size_t, float, float, std::span<std::uint64_t>) const override { refuse(); }
   void errorHistogram(const float*, const float*, std::size_t, float, float, std::span<std::uint64_t>) const override {
     refuse();

@@ -121,6 +121,22 @@ class HostBackend final : public Backend {
     return sums;
   }
 
+  ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
+                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes) const override {
+    encodeAffine(view, rule, scale, zero, maxCode, codes);
+    std::vector<float> values(view.size);
+    ErrorSums sums;
+    for (std::size_t g = 0; g < view.groups; ++g) {
+      const std::uint8_t* groupCodes = codes + g * view.groupStride;
+      if (spelling == AffineValue::ScaleMinusZero)
+        decodeScaleMinusZero(groupCodes, 1, view.size, valueScale + g, zero + g, values.data());
+      else
+        decodeScalePlusBias(groupCodes, 1, view.size, valueScale + g, zero + g, values.data());
+      sums += errorSums(view.data + g * view.groupStride, values.data(), view.size);
+    }
+    return sums;
+  }
+
   void histogram(const float* values, std::size_t count, float low, float high,
                  std::span<std::uint64_t> counts) const override {
     const Binning bin(low, high, counts.size());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Small floating-point formats, inline for host and device: exact widening to float32 and rounding to nearest even from float32.
-// F16 and BF16 overflow to infinity as IEEE does. E4M3 (fn: no infinity, max 448) and E5M2 saturate at their largest finite
-// value, infinities included. Sources: IEEE 754, OCP 8-bit Floating Point Specification 1.0.
+// Small floating-point formats, inline for host and device: exact widening to float32 and rounding to nearest even from
+// float32. F16 and BF16 overflow to infinity as IEEE does. E4M3 (fn: no infinity, max 448) and E5M2 saturate at their largest
+// finite value, infinities included. Sources: IEEE 754, OCP 8-bit Floating Point Specification 1.0.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -35,7 +35,9 @@ inline std::uint16_t floatToHalf(float value) {
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-inline float bfloatToFloat(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+inline float bfloatToFloat(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
 
 inline std::uint16_t floatToBfloat(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
@@ -83,11 +85,16 @@ inline std::uint8_t floatToFloat8(float value) {
 // Rounds to the type and back.
 inline float roundTo(FloatType type, float value) {
   switch (type) {
-    case FloatType::F32: return value;
-    case FloatType::F16: return halfToFloat(floatToHalf(value));
-    case FloatType::BF16: return bfloatToFloat(floatToBfloat(value));
-    case FloatType::F8E4M3: return float8ToFloat<4>(floatToFloat8<4>(value));
-    case FloatType::F8E5M2: return float8ToFloat<5>(floatToFloat8<5>(value));
+    case FloatType::F32:
+      return value;
+    case FloatType::F16:
+      return halfToFloat(floatToHalf(value));
+    case FloatType::BF16:
+      return bfloatToFloat(floatToBfloat(value));
+    case FloatType::F8E4M3:
+      return float8ToFloat<4>(floatToFloat8<4>(value));
+    case FloatType::F8E5M2:
+      return float8ToFloat<5>(floatToFloat8<5>(value));
   }
   return value;
 }

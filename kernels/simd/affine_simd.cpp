@@ -5,13 +5,13 @@
 
 #include "hwy/highway.h"
 #include "kernels/math/affine.h"
+#include "kernels/simd/code_rule-inl.h"
 #include "kernels/simd/simd_loops.h"
 
 #include <algorithm>
 
 HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
@@ -73,23 +73,6 @@ void rangesStrided(const float* data, std::size_t groups, std::size_t size, std:
   }
 }
 
-// The code of each lane, still float, clamped but not yet rounded where rounding is the rule's last step: bounds are whole
-// numbers and rounding is monotone, so clamping first gives the same code and the conversion to integer does the rounding.
-template <CodeRule rule>
-HWY_INLINE Vector codeOf(Vector w, Vector scale, Vector zero, Vector maxCode) {
-  Vector x;
-  if constexpr (rule == CodeRule::DivideRoundAdd) x = hn::Add(hn::Round(hn::Div(w, scale)), zero);
-  if constexpr (rule == CodeRule::DivideAddRound) x = hn::Add(hn::Div(w, scale), zero);
-  if constexpr (rule == CodeRule::SubtractDivideRound) x = hn::Div(hn::Sub(w, zero), scale);
-  if constexpr (rule == CodeRule::MultiplyAddRound) x = hn::Add(hn::Mul(w, scale), zero);
-  return hn::Min(hn::Max(x, hn::Zero(Floats())), maxCode);
-}
-
-HWY_INLINE void storeCodes(Vector code, std::uint8_t* out) {
-  const hn::Rebind<std::uint8_t, Floats> bytes;
-  hn::StoreU(hn::DemoteTo(bytes, hn::NearestInt(code)), bytes, out);
-}
-
 template <CodeRule rule>
 HWY_INLINE void encodeRun(const float* w, std::size_t count, float scale, float zero, float maxCode, std::uint8_t* codes) {
   const Floats d;
@@ -100,8 +83,8 @@ HWY_INLINE void encodeRun(const float* w, std::size_t count, float scale, float 
   }
   const Vector s = hn::Set(d, scale), z = hn::Set(d, zero), top = hn::Set(d, maxCode);
   std::size_t k = 0;
-  for (; k + lanes <= count; k += lanes) storeCodes(codeOf<rule>(hn::LoadU(d, w + k), s, z, top), codes + k);
-  if (k < count) storeCodes(codeOf<rule>(hn::LoadU(d, w + count - lanes), s, z, top), codes + count - lanes);
+  for (; k + lanes <= count; k += lanes) rounded(codeOf<rule>(hn::LoadU(d, w + k), s, z, top)).store(codes + k);
+  if (k < count) rounded(codeOf<rule>(hn::LoadU(d, w + count - lanes), s, z, top)).store(codes + count - lanes);
 }
 
 template <CodeRule rule>
@@ -112,7 +95,7 @@ void encodeEachWithRule(const float* w, std::size_t count, const float* scale, c
   const Vector top = hn::Set(d, maxCode);
   std::size_t k = 0;
   for (; k + lanes <= count; k += lanes)
-    storeCodes(codeOf<rule>(hn::LoadU(d, w + k), hn::LoadU(d, scale + k), hn::LoadU(d, zero + k), top), codes + k);
+    rounded(codeOf<rule>(hn::LoadU(d, w + k), hn::LoadU(d, scale + k), hn::LoadU(d, zero + k), top)).store(codes + k);
   for (; k < count; ++k) codes[k] = static_cast<std::uint8_t>(clampedCode(rule, w[k], scale[k], zero[k], maxCode));
 }
 

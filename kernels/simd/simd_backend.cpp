@@ -238,6 +238,24 @@ class SimdBackend final : public Backend {
     return sums;
   }
 
+  ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
+                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes) const override {
+    // One sum per piece, in order: the result does not depend on the number of threads.
+    const auto top = static_cast<float>(maxCode);
+    const std::size_t grain = std::max<std::size_t>(1, pieceWeights / std::max<std::size_t>(1, view.size));
+    if (view.groups <= grain) return simd::encodeAffineMeasured(view, rule, spelling, scale, zero, top, valueScale, codes);
+    std::vector<ErrorSums> parts((view.groups + grain - 1) / grain);
+    inPieces(view.groups, grain, [&](std::size_t begin, std::size_t end) {
+      const std::size_t at = begin * view.groupStride;
+      parts[begin / grain] =
+          simd::encodeAffineMeasured({view.data + at, end - begin, view.size, view.groupStride, 1}, rule, spelling,
+                                     scale + begin, zero + begin, top, valueScale + begin, codes + at);
+    });
+    ErrorSums sums;
+    for (const ErrorSums& part : parts) sums += part;
+    return sums;
+  }
+
   void histogram(const float* values, std::size_t count, float low, float high,
                  std::span<std::uint64_t> counts) const override {
     countBins(count, counts, [&](std::size_t begin, std::size_t end, std::span<std::uint64_t> part) {

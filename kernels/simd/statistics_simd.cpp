@@ -14,46 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Doubles = hn::ScalableTag<double>;
-using HalfFloats = hn::Rebind<float, Doubles>;
 using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
-
-ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
-  const Doubles d;
-  const HalfFloats half;
-  const std::size_t lanes = hn::Lanes(d);
-  auto error = hn::Zero(d), errorSquared = error, errorAbsolute = error, weightSquared = error, reconstructedSquared = error,
-       product = error;
-  auto most = hn::Zero(half);
-  std::size_t k = 0;
-  for (; k + lanes <= count; k += lanes) {
-    const auto w = hn::LoadU(half, weights + k), r = hn::LoadU(half, reconstructed + k);
-    const auto e = hn::Sub(w, r);
-    most = hn::Max(most, hn::Abs(e));
-    const auto wideE = hn::PromoteTo(d, e), wideW = hn::PromoteTo(d, w), wideR = hn::PromoteTo(d, r);
-    error = hn::Add(error, wideE);
-    errorAbsolute = hn::Add(errorAbsolute, hn::Abs(wideE));
-    // Products of two float32 are exact in double, so a fused addition rounds the same.
-    errorSquared = hn::MulAdd(wideE, wideE, errorSquared);
-    weightSquared = hn::MulAdd(wideW, wideW, weightSquared);
-    reconstructedSquared = hn::MulAdd(wideR, wideR, reconstructedSquared);
-    product = hn::MulAdd(wideW, wideR, product);
-  }
-  ErrorSums sums;
-  for (std::size_t i = k; i < count; ++i) include(sums, weights[i], reconstructed[i]);
-  sums.count = count;
-  sums.error += hn::GetLane(hn::SumOfLanes(d, error));
-  sums.errorSquared += hn::GetLane(hn::SumOfLanes(d, errorSquared));
-  sums.errorAbsolute += hn::GetLane(hn::SumOfLanes(d, errorAbsolute));
-  sums.weightSquared += hn::GetLane(hn::SumOfLanes(d, weightSquared));
-  sums.reconstructedSquared += hn::GetLane(hn::SumOfLanes(d, reconstructedSquared));
-  sums.product += hn::GetLane(hn::SumOfLanes(d, product));
-  HWY_ALIGN float worst[hn::MaxLanes(HalfFloats())];
-  hn::Store(most, half, worst);
-  for (std::size_t i = 0; i < lanes; ++i) sums.maxError = std::max(sums.maxError, worst[i]);
-  return sums;
-}
 
 void histogram(const float* values, const float* reconstructed, std::size_t count, float low, float high,
                std::span<std::uint64_t> counts) {
@@ -160,7 +122,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nibble::kernels::simd {
 
-HWY_EXPORT(errorSums);
 HWY_EXPORT(histogram);
 HWY_EXPORT(firstNonFinite);
 HWY_EXPORT(widenHalf);
@@ -168,9 +129,6 @@ HWY_EXPORT(widenBfloat);
 HWY_EXPORT(readAll);
 HWY_EXPORT(target);
 
-ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
-  return HWY_DYNAMIC_DISPATCH(errorSums)(weights, reconstructed, count);
-}
 void histogram(const float* values, const float* reconstructed, std::size_t count, float low, float high,
                std::span<std::uint64_t> counts) {
   HWY_DYNAMIC_DISPATCH(histogram)(values, reconstructed, count, low, high, counts);

@@ -48,8 +48,10 @@ int threadCount() {
 void runParallel(std::size_t count, std::size_t grain, const RangeBody& body) {
   const std::size_t pieces = (count + grain - 1) / grain;
   const auto piece = [&](std::size_t i) { body.call(body.object, i * grain, std::min(count, (i + 1) * grain)); };
+  if (pieces == 0) return;
+  if (pieces == 1) return piece(0);
   const std::shared_ptr<Pool> threads = currentPool();
-  if (pieces <= 1 || threads->threads == 1) {
+  if (threads->threads == 1) {
     for (std::size_t i = 0; i < pieces; ++i) piece(i);
     return;
   }

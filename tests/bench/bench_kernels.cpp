@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@ using namespace nibble::kernels;
 namespace {
 
 struct Data {
-  static constexpr std::size_t group = 64;
+  static constexpr std::size_t group = 128;
   std::vector<float> weights, decoded, low, high, scale;
   std::vector<std::uint8_t> codes;
   explicit Data(std::size_t count)
@@ -57,6 +58,24 @@ void halfQuadratic(const Backend& backend, Data& data) {
   benchmark::DoNotOptimize(zero.data());
 }
 
+// Ranges, codes and error sums, sixteen groups at a time.
+void quantizeMeasured(const Backend& backend, Data& data) {
+  ErrorSums sums;
+  for (std::size_t g = 0; g < data.low.size(); g += 16) {
+    const float* weights = data.weights.data() + g * Data::group;
+    std::uint8_t* codes = data.codes.data() + g * Data::group;
+    const GroupView view = GroupView::contiguous(weights, std::min<std::size_t>(16, data.low.size() - g), Data::group);
+    backend.ranges(view, &data.low[g], &data.high[g]);
+    for (std::size_t i = g; i < g + view.groups; ++i) data.scale[i] = (data.high[i] - data.low[i]) / 15;
+    sums += backend.encodeAffineMeasured(view, CodeRule::SubtractDivideRound, AffineValue::ScalePlusBias, &data.scale[g],
+                                         &data.low[g], 15, &data.scale[g], codes);
+  }
+  benchmark::DoNotOptimize(sums);
+}
+void read(const Backend& backend, Data& data) {
+  benchmark::DoNotOptimize(backend.firstNonFinite(data.weights.data(), data.weights.size()));
+}
+
 void run(benchmark::State& state, const Backend* backend, Work work) {
   Data data(static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) work(*backend, data);
@@ -73,7 +92,9 @@ int main(int argc, char** argv) {
                                                   {"decode", decode},
                                                   {"errorSums", sums},
                                                   {"errorHistogram", histogram},
-                                                  {"halfQuadratic", halfQuadratic}};
+                                                  {"halfQuadratic", halfQuadratic},
+                                                  {"quantizeMeasured", quantizeMeasured},
+                                                  {"read", read}};
   for (const auto& [name, work] : kernels)
     for (const Backend* backend : allBackends())
       if (backend->unusableReason().empty())

@@ -23,7 +23,9 @@ namespace {
 const char* const queryName = "encoder.layer.0.attention.self.query.weight";
 const char* const keyName = "encoder.layer.0.attention.self.key.weight";
 
-std::string textOf(const fs::path& path) { return test::readWhole(path); }
+std::string textOf(const fs::path& path) {
+  return test::readWhole(path);
+}
 
 void append(std::string& data, const std::vector<float>& values) {
   data.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
@@ -49,13 +51,15 @@ class Model {
         crop.insert(crop.end(), line.begin(), line.end());
       }
       add(name, {64, 128}, crop);
-      add(std::string(name).substr(0, std::string(name).size() - 6) + "bias", {64}, std::vector<float>(crop.begin() + 7, crop.begin() + 71));
+      add(std::string(name).substr(0, std::string(name).size() - 6) + "bias", {64},
+          std::vector<float>(crop.begin() + 7, crop.begin() + 71));
     }
     add("embeddings.word_embeddings.weight", {40, 64}, std::vector<float>(2560, 0.125f));
     add("encoder.layer.0.norm.weight", {64}, std::vector<float>(64, 1.0f));
     fs::create_directory(folder());
     test::writeWhole(folder() / "model.safetensors", test::safetensorsHead(header.dump()) + data);
-    test::writeWhole(folder() / "config.json", "{\"model_type\": \"bert\", \"hidden_size\": 64, \"architectures\": [\"BertModel\"]}");
+    test::writeWhole(folder() / "config.json",
+                     "{\"model_type\": \"bert\", \"hidden_size\": 64, \"architectures\": [\"BertModel\"]}");
     test::writeWhole(folder() / "tokenizer.json", "{}");
     test::writeWhole(folder() / "pytorch_model.bin", "weights of another kind");
     m_checkpoint = *Checkpoint::open(folder());
@@ -81,19 +85,51 @@ class Model {
 };
 
 const std::vector<std::string>& everyChoice() {
-  static const std::vector<std::string> choices = {
-      "hqq:bits=8", "hqq:bits=6", "hqq:bits=5", "hqq", "hqq:bits=3", "hqq:bits=2,group=16", "hqq:bits=1.58", "hqq:bits=1",
-      "hqq:axis=0", "hqq:bits=3,axis=0,group=32", "hqq:params=f32", "hqq:params=bf16", "hqq:group=0", "hqq:bits=3,group=0",
-      "hqq:nested=true", "hqq:bits=8,channel-wise=false",
-      "uniform:bits=4,granularity=group,group=32", "uniform:bits=4,granularity=group,group=32,symmetric=false",
-      "uniform:bits=3,granularity=group,group=64", "uniform:bits=2,granularity=group,group=32",
-      "uniform:bits=8,granularity=channel", "uniform:bits=8,granularity=tensor", "uniform:bits=4,granularity=column",
-      "uniform:bits=4,granularity=group,group=48", "uniform:bits=12", "uniform:bits=8,params=f32",
-      "uniform:bits=8,symmetric=false,variant=notebook,granularity=column",
-      "minmax", "minmax:bits=2,group=50", "minmax:bits=4", "minmax:bits=3,group=100,params=f32", "minmax:bits=1,params=bf16",
-      "nf4", "nf4:nested=true", "nf4:block=32", "nf4:block=4096", "fp4", "fp4:nested=true,block=128", "nf4:params=f16",
-      "codebook:bits=3,granularity=tensor", "codebook:bits=2,granularity=group,group=64", "codebook:bits=4",
-      "float:type=f16", "float:type=bf16", "float:type=f32"};
+  static const std::vector<std::string> choices = {"hqq:bits=8",
+                                                   "hqq:bits=6",
+                                                   "hqq:bits=5",
+                                                   "hqq",
+                                                   "hqq:bits=3",
+                                                   "hqq:bits=2,group=16",
+                                                   "hqq:bits=1.58",
+                                                   "hqq:bits=1",
+                                                   "hqq:axis=0",
+                                                   "hqq:bits=3,axis=0,group=32",
+                                                   "hqq:params=f32",
+                                                   "hqq:params=bf16",
+                                                   "hqq:group=0",
+                                                   "hqq:bits=3,group=0",
+                                                   "hqq:nested=true",
+                                                   "hqq:bits=8,channel-wise=false",
+                                                   "uniform:bits=4,granularity=group,group=32",
+                                                   "uniform:bits=4,granularity=group,group=32,symmetric=false",
+                                                   "uniform:bits=3,granularity=group,group=64",
+                                                   "uniform:bits=2,granularity=group,group=32",
+                                                   "uniform:bits=8,granularity=channel",
+                                                   "uniform:bits=8,granularity=tensor",
+                                                   "uniform:bits=4,granularity=column",
+                                                   "uniform:bits=4,granularity=group,group=48",
+                                                   "uniform:bits=12",
+                                                   "uniform:bits=8,params=f32",
+                                                   "uniform:bits=8,symmetric=false,variant=notebook,granularity=column",
+                                                   "minmax",
+                                                   "minmax:bits=2,group=50",
+                                                   "minmax:bits=4",
+                                                   "minmax:bits=3,group=100,params=f32",
+                                                   "minmax:bits=1,params=bf16",
+                                                   "nf4",
+                                                   "nf4:nested=true",
+                                                   "nf4:block=32",
+                                                   "nf4:block=4096",
+                                                   "fp4",
+                                                   "fp4:nested=true,block=128",
+                                                   "nf4:params=f16",
+                                                   "codebook:bits=3,granularity=tensor",
+                                                   "codebook:bits=2,granularity=group,group=64",
+                                                   "codebook:bits=4",
+                                                   "float:type=f16",
+                                                   "float:type=bf16",
+                                                   "float:type=f32"};
   return choices;
 }
 
@@ -115,7 +151,8 @@ class TestExport : public QObject {
  private slots:
   void everySchemeInEveryFormat_data() {
     QTest::addColumn<QString>("format");
-    for (const Format* format : allFormats()) QTest::newRow(std::string(format->info().id).c_str()) << QString::fromStdString(std::string(format->info().id));
+    for (const Format* format : allFormats())
+      QTest::newRow(std::string(format->info().id).c_str()) << QString::fromStdString(std::string(format->info().id));
   }
 
   void everySchemeInEveryFormat() {
@@ -129,7 +166,8 @@ class TestExport : public QObject {
       const ExportJob job = model.job(id.c_str(), {text}, "w" + extension);
       const auto result = exportTensors(job, {});
       if (!result) {
-        QVERIFY2(result.error().message.find("cannot hold") != std::string::npos, (text + ": " + result.error().message).c_str());
+        QVERIFY2(result.error().message.find("cannot hold") != std::string::npos,
+                 (text + ": " + result.error().message).c_str());
         QVERIFY(!fs::exists(job.out));
         continue;
       }
@@ -152,28 +190,47 @@ class TestExport : public QObject {
       double bits;
     };
     const std::string p = std::string(queryName).substr(0, std::string(queryName).size() - 6);
-    const std::vector<std::string> hqqDescribed = {p + "shape", p + "nbits", p + "group_size", p + "axis", p + "packing",
-                                                   p + "unpack_view_dtype", p + "compute_dtype", p + "view_as_float",
-                                                   p + "quant_scale", p + "quant_zero", p + "offload_meta", p + "channel_wise",
-                                                   p + "optimize", p + "encoded_state_dict", p + "stores_quant_config",
-                                                   p + "round_zero", p + "bias"};
+    const std::vector<std::string> hqqDescribed = {p + "shape",
+                                                   p + "nbits",
+                                                   p + "group_size",
+                                                   p + "axis",
+                                                   p + "packing",
+                                                   p + "unpack_view_dtype",
+                                                   p + "compute_dtype",
+                                                   p + "view_as_float",
+                                                   p + "quant_scale",
+                                                   p + "quant_zero",
+                                                   p + "offload_meta",
+                                                   p + "channel_wise",
+                                                   p + "optimize",
+                                                   p + "encoded_state_dict",
+                                                   p + "stores_quant_config",
+                                                   p + "round_zero",
+                                                   p + "bias"};
     const std::string q = queryName;
     const std::vector<Row> rows = {
         {"hqq", "hqq", hqqDescribed, 4.5},
         {"hqq", "hqq:bits=3", hqqDescribed, 8.0 * (13 * 64 * 4 + 2 * 128 * 2) / 8192},  // 128 rows of groups in 13 of words
         {"bnb", "nf4", {q + ".quant_map", q + ".quant_state.bitsandbytes__nf4", p + "bias"}, 4.5},
-        {"bnb", "nf4:nested=true",
-         {q + ".quant_map", q + ".nested_quant_map", q + ".quant_state.bitsandbytes__nf4", p + "bias"}, 4 + 8 * (128 + 4) / 8192.0},
+        {"bnb",
+         "nf4:nested=true",
+         {q + ".quant_map", q + ".nested_quant_map", q + ".quant_state.bitsandbytes__nf4", p + "bias"},
+         4 + 8 * (128 + 4) / 8192.0},
         {"gptq", "uniform:bits=4,granularity=group,group=32", {p + "bias"}, 4 + 20 / 32.0 + 32 / 64.0},
-        {"document000", "minmax:params=f32", {p + "shape", p + "bits", p + "group_size", p + "bias"}, 8.0 * (820 * 4 + 128 * 8) / 8192},
+        {"document000",
+         "minmax:params=f32",
+         {p + "shape", p + "bits", p + "group_size", p + "bias"},
+         8.0 * (820 * 4 + 128 * 8) / 8192},
         {"npz", "hqq", {"decoded", "choice", "scale_groups", "zero_groups"}, 8 + 64 / 64.0},
     };
     for (const Row& row : rows) {
-      const ExportJob job = model.job(row.format, {row.choice}, std::string("w") + std::string(findFormat(row.format)->info().extension));
+      const ExportJob job =
+          model.job(row.format, {row.choice}, std::string("w") + std::string(findFormat(row.format)->info().extension));
       const auto result = exportTensors(job, {});
       QVERIFY2(result.has_value(), result ? "" : result.error().message.c_str());
       auto sizes = arrayBytes(job.out);
-      for (const std::string& name : row.described) QVERIFY2(sizes.erase(name) == 1, (std::string(row.choice) + " " + name).c_str());
+      for (const std::string& name : row.described)
+        QVERIFY2(sizes.erase(name) == 1, (std::string(row.choice) + " " + name).c_str());
       std::uint64_t payload = 0;
       for (const auto& [name, bytes] : sizes) payload += bytes;
       QCOMPARE(result->sizeBytes, payload);
@@ -241,9 +298,11 @@ class TestExport : public QObject {
     ExportJob job = model.job("npz", {"uniform:bits=4,granularity=group,group=32"}, "one.npz");
     QVERIFY(exportTensors(job, {}).has_value());
     const auto one = proof::Container::open(job.out);
-    const auto codes = one->read("codes"), scale = one->read("scale"), zero = one->read("zero"), decoded = one->read("decoded"), choice = one->read("choice");
+    const auto codes = one->read("codes"), scale = one->read("scale"), zero = one->read("zero"), decoded = one->read("decoded"),
+               choice = one->read("choice");
     QVERIFY(codes && scale && zero && decoded && choice);
-    QVERIFY(codes->is("U8", {64, 128}) && scale->is("F32", {64, 4}) && zero->is("F32", {64, 4}) && decoded->is("F32", {64, 128}));
+    QVERIFY(codes->is("U8", {64, 128}) && scale->is("F32", {64, 4}) && zero->is("F32", {64, 4}) &&
+            decoded->is("F32", {64, 128}));
     QCOMPARE(QByteArray::fromStdString(choice->text()), QByteArray::fromStdString(job.tensors[0].second.text()));
     for (std::uint64_t i = 0; i < 8192; ++i) {
       const std::uint64_t group = i / 32;
@@ -268,7 +327,8 @@ class TestExport : public QObject {
       const auto result = exportTensors(job, {});
       QVERIFY2(result.has_value(), result ? "" : result.error().message.c_str());
       QVERIFY(!result->preflightOk && !result->verified);
-      const auto rule = std::find_if(result->preflight.begin(), result->preflight.end(), [](const auto& row) { return row.asked && !row.ok; });
+      const auto rule = std::find_if(result->preflight.begin(), result->preflight.end(),
+                                     [](const auto& row) { return row.asked && !row.ok; });
       QCOMPARE(rule->rule, std::string("Exactly 4 bits, group 64"));
       QCOMPARE(rule->detail, std::string("3 bits, group 64"));
       QVERIFY(!rule->source.empty());
@@ -292,8 +352,12 @@ class TestExport : public QObject {
     struct Row {
       const char *out, *says;
     };
-    const Row rows[] = {{"there.safetensors", "exists already"}, {"full", "not empty"}, {"source", "is the source"},
-                        {"source/model.safetensors", "is the source"}, {"no/such/place", "no such folder"}, {"x.npz", "is written as .safetensors"}};
+    const Row rows[] = {{"there.safetensors", "exists already"},
+                        {"full", "not empty"},
+                        {"source", "is the source"},
+                        {"source/model.safetensors", "is the source"},
+                        {"no/such/place", "no such folder"},
+                        {"x.npz", "is written as .safetensors"}};
     for (const Row& row : rows) {
       const auto result = exportTensors(model.job("hqq", {"hqq"}, row.out), {});
       QVERIFY2(!result.has_value(), row.out);
@@ -377,7 +441,9 @@ class TestExport : public QObject {
     std::vector<float> values(64 * 64);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = (i % 7 == 0 ? -1.0f : 1.0f) * 1e9f * static_cast<float>(i % 13);
     append(data, values);
-    test::writeWhole(scratch.file("big.safetensors"), test::safetensorsHead("{\"w.weight\":{\"dtype\":\"F32\",\"shape\":[64,64],\"data_offsets\":[0,16384]}}") + data);
+    test::writeWhole(
+        scratch.file("big.safetensors"),
+        test::safetensorsHead("{\"w.weight\":{\"dtype\":\"F32\",\"shape\":[64,64],\"data_offsets\":[0,16384]}}") + data);
     ExportJob job;
     job.checkpoint = *Checkpoint::open(scratch.file("big.safetensors"));
     job.format = findFormat("gptq");

@@ -60,8 +60,9 @@ QuantizedTensor gptqTensor(const Json& row) {
   const auto rows = settings["out_features"].get<std::uint64_t>(), columns = settings["in_features"].get<std::uint64_t>();
   QuantizedTensor tensor = integerTensor(rows, columns, test::bytesFromHex(input["codes_out_in_hex"]), settings["bits"]);
   const auto index = input["g_idx"].get<std::vector<std::uint32_t>>();
-  const Grouping grouping = settings["desc_act"].get<bool>() ? Grouping::columnMap(rows, index)
-                                                             : Grouping::blocks(rows, columns, 1, settings["group_size"].get<std::uint64_t>());
+  const Grouping grouping = settings["desc_act"].get<bool>()
+                                ? Grouping::columnMap(rows, index)
+                                : Grouping::blocks(rows, columns, 1, settings["group_size"].get<std::uint64_t>());
   const std::vector<float> byGroup = halvesFromHex(input["scales_f16_g_out_hex"]);
   std::vector<float> scales(byGroup.size());
   const std::uint64_t groups = byGroup.size() / rows;
@@ -182,7 +183,8 @@ class TestFormatGolden : public QObject {
       scales->width.uniform = 8;
       scales->levels = Levels::fixedTable(test::floatsFromJson(golden["dynamic_map"]));
       scales->rule = ValueRule::ScalePlusBias;
-      const auto outer = test::floatsFromJson(expect["nested_absmax"].is_object() ? expect["nested_absmax"]["data"] : expect["nested_absmax"]);
+      const auto outer =
+          test::floatsFromJson(expect["nested_absmax"].is_object() ? expect["nested_absmax"]["data"] : expect["nested_absmax"]);
       scales->scale = Plane::numbers(Grouping::flat(1, scales->columns, 256), outer, Stored::F32);
       scales->zero = Plane::numbers(Grouping::tensor(1, scales->columns), {expect["nested_offset"].get<float>()}, Stored::F32);
       scales->layout = denseLayout(scales->columns, 8);
@@ -201,8 +203,9 @@ class TestFormatGolden : public QObject {
     const RawTensor* state = find(*arrays, std::string("m.weight.quant_state.bitsandbytes__") + (nf4 ? "nf4" : "fp4"));
     QVERIFY(state != nullptr);
     const std::string text(reinterpret_cast<const char*>(state->bytes().data()), state->bytes().size());
-    const std::string wanted = "{\"quant_type\": \"" + std::string(nf4 ? "nf4" : "fp4") + "\", \"blocksize\": " + std::to_string(block) +
-                               ", \"dtype\": \"float32\", \"shape\": [" + std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + "]";
+    const std::string wanted = "{\"quant_type\": \"" + std::string(nf4 ? "nf4" : "fp4") +
+                               "\", \"blocksize\": " + std::to_string(block) + ", \"dtype\": \"float32\", \"shape\": [" +
+                               std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + "]";
     QCOMPARE(QByteArray::fromStdString(text.substr(0, wanted.size())), QByteArray::fromStdString(wanted));
     QCOMPARE(text.find("nested_offset") != std::string::npos, nested);
   }

@@ -1,316 +1,438 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The bit microscope on real groups: members, levels, the words they lie in (equal to packed bytes), and the what-if.
+// The microscope against the planes, codes and packed bytes it looks at, on weights of a real model and on permuted, scaled and
+// rotated ones by hand.
 #include "core/formats/format.h"
 #include "core/quant/decode.h"
 #include "core/report/microscope.h"
 #include "core/run/run.h"
 #include "core/tensor/synthetic.h"
+#include "tests/support/golden.h"
 
 #include <QtTest>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <random>
 
 using namespace nibble;
 
 class TestMicroscope : public QObject {
   Q_OBJECT
  private slots:
-  void byHand();
-  void realGroups_data();
-  void realGroups();
-  void exportLayouts();
+  void groupByHand();
+  void groupsOfRealWeights_data();
+  void groupsOfRealWeights();
+  void bitsAreThePackedBytes_data();
+  void bitsAreThePackedBytes();
+  void bitsOfFormats_data();
+  void bitsOfFormats();
+  void pieceAcrossWords();
+  void hugeGroupsAreCapped_data();
+  void hugeGroupsAreCapped();
   void permutedColumns();
-  void rotatedRows();
-  void vectorLevels();
-  void largeGroupsAreWindows();
+  void scaledAndRotated();
   void withoutTheOriginal();
-  void sameParameters_data();
-  void sameParameters();
-  void otherParameters_data();
-  void otherParameters();
+  void whatIfOfTheSchemesOwn();
   void whatIfByHand();
-  void refusals();
+  void whatIfWithTables();
+  void whatIfRefused();
+  void refusesOtherPlaces();
 };
 
 namespace {
 
-Outcome quantize(const Tensor& tensor, const char* choice) {
-  const auto parsed = Choice::parse(choice);
-  if (!parsed) qFatal("%s", parsed.error().message.c_str());
-  auto outcome = run(tensor, *parsed, {});
+const Tensor& realTensor() {
+  static const Tensor tensor = [] {
+    const auto checkpoint = Checkpoint::open(test::resourcePath("sample/minilm-sample.safetensors"));
+    return *(*checkpoint)->read("encoder.layer.0.attention.self.query.weight");
+  }();
+  return tensor;
+}
+
+std::shared_ptr<const QuantizedTensor> quantizedAs(const std::string& choice, const Tensor& tensor = realTensor()) {
+  const auto outcome = run(tensor, *Choice::parse(choice), {}, {.percentile = false});
   if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *std::move(outcome);
+  return outcome->quantized;
 }
 
-Microscope look(const Tensor& tensor, const QuantizedTensor& quantized, std::uint64_t row, std::uint64_t column,
-                std::size_t most = mostMicroscopeMembers) {
-  auto scope = microscope(&tensor, quantized, row, column, most);
-  if (!scope) qFatal("%s", scope.error().message.c_str());
-  return *std::move(scope);
+const std::vector<const char*>& choices() {
+  static const std::vector<const char*> list = {"hqq:bits=4,group=64,axis=1",
+                                                "hqq:bits=3,group=64,axis=0",
+                                                "hqq:bits=2,group=128",
+                                                "uniform:bits=4,granularity=group,group=100",
+                                                "uniform:bits=3,symmetric=false",
+                                                "uniform:bits=12,granularity=column",
+                                                "uniform:bits=5,granularity=tensor",
+                                                "minmax:bits=3,group=50",
+                                                "nf4",
+                                                "nf4:nested=true",
+                                                "fp4:block=128",
+                                                "codebook:bits=3,granularity=group,group=96",
+                                                "float:type=bf16",
+                                                "float:type=f32"};
+  return list;
 }
 
-// The word as it stands in packed bytes.
-std::uint64_t packedWord(const std::vector<std::byte>& bytes, std::uint64_t word, int wordBits) {
-  std::uint64_t value = 0;
-  const std::size_t size = static_cast<std::size_t>(wordBits) / 8, first = word * size;
-  std::memcpy(&value, bytes.data() + first, std::min(size, bytes.size() - first));
-  return value;
+void rowPerChoice() {
+  QTest::addColumn<QString>("choice");
+  for (const char* choice : choices()) QTest::newRow(choice) << choice;
 }
 
-void addSchemes() {
-  QTest::addColumn<QByteArray>("choice");
-  for (const char* choice : {"uniform:bits=8", "uniform:bits=3,granularity=group,group=32", "uniform:bits=5,granularity=column",
-                             "uniform:bits=12,symmetric=false", "uniform:bits=4,granularity=tensor", "uniform:variant=notebook,symmetric=false",
-                             "minmax:bits=3,group=24", "minmax:bits=5,group=64", "hqq:bits=4", "hqq:bits=3,axis=0", "hqq:bits=1.58",
-                             "hqq:bits=2,axis=0", "hqq:bits=1", "nf4", "fp4:block=32", "nf4:nested=true", "codebook:bits=3",
-                             "codebook:bits=5,granularity=group,group=32", "codebook:granularity=tensor", "float:type=f16",
-                             "float:type=bf16", "float:type=f32"})
-    QTest::newRow(choice) << QByteArray(choice);
+const std::vector<std::pair<std::uint64_t, std::uint64_t>>& somePlaces() {
+  static const std::vector<std::pair<std::uint64_t, std::uint64_t>> places = {
+      {0, 0}, {142, 110}, {383, 383}, {7, 299}, {200, 63}};
+  return places;
 }
 
-QuantizedTensor oneRow(std::vector<std::uint8_t> codes, float scale) {
+// The code of a weight put together from the places the view names, and each word's value read from the bytes.
+void compareWithBytes(const PackedView& view, std::uint64_t codeIndex, std::int64_t code, std::span<const std::byte> bytes) {
+  const auto places = view.places(codeIndex);
+  QVERIFY(places.has_value() && !places->empty());
+  const auto size = static_cast<std::size_t>(view.wordBits()) / 8;
+  std::uint64_t assembled = 0;
+  int bits = 0;
+  for (const BitPlace& place : *places) {
+    std::uint64_t word = 0;
+    QVERIFY((place.word + 1) * size <= bytes.size());
+    std::memcpy(&word, bytes.data() + place.word * size, size);
+    QCOMPARE(place.value, word);
+    QVERIFY(place.firstBit >= 0 && place.width > 0 && place.firstBit + place.width <= view.wordBits());
+    assembled |= (word >> place.firstBit & ((std::uint64_t{1} << place.width) - 1)) << place.codeShift;
+    bits += place.width;
+    QString text;
+    for (std::size_t i = size; i-- > 0;)
+      text += QString("%1").arg(std::to_integer<int>(bytes[place.word * size + i]), 2, 16, QChar('0')).toUpper();
+    QCOMPARE(QString::fromStdString(view.hex(place.value)), text);
+  }
+  const std::uint64_t mask = bits >= 32 ? 0xFFFFFFFFu : (std::uint64_t{1} << bits) - 1;
+  QCOMPARE(assembled, static_cast<std::uint64_t>(code) & mask);
+}
+
+QuantizedTensor byHand(std::uint64_t rows, std::uint64_t columns, std::vector<std::uint8_t> codes) {
   QuantizedTensor tensor;
-  tensor.rows = 1;
-  tensor.columns = codes.size();
-  tensor.shape = {1, codes.size()};
+  tensor.scheme = "by hand";
+  tensor.rows = rows;
+  tensor.columns = columns;
+  tensor.shape = {rows, columns};
   tensor.layout = denseLayout(codes.size(), 4);
   tensor.codes = Codes(std::move(codes));
   tensor.width.uniform = 4;
-  tensor.scale = Plane::numbers(Grouping::tensor(1, tensor.columns), {scale}, Stored::F32);
   return tensor;
 }
 
 }  // namespace
 
-void TestMicroscope::byHand() {
-  // One row of eight in one group: min -1, max 2.5, 3 bits: step 0.5; codes 0..7 by (w + 1) / 0.5.
-  const Tensor tensor = Tensor::fromFloats("w", {1, 8}, {-1, -0.5f, 0, 0.6f, 1, 1.5f, 2.1f, 2.5f});
-  const Outcome outcome = quantize(tensor, "minmax:bits=3,group=8,params=f32");
-  const Microscope scope = look(tensor, *outcome.quantized, 0, 3);
-  QCOMPARE(scope.groupSize, std::uint64_t{8});
-  QCOMPARE(scope.grouping, std::string("8 in flat order"));
-  QCOMPARE(scope.selected, std::size_t{3});
-  QCOMPARE(scope.width, 3);
-  QCOMPARE(scope.highestCode, std::int64_t{7});
-  QVERIFY(scope.hasScale && scope.hasZero && scope.whatIfRefusal.empty() && scope.table.empty());
-  QCOMPARE(scope.scale, 0.5f);
-  QCOMPARE(scope.zero, -1.0f);
-  for (std::size_t i = 0; i < 8; ++i) QCOMPARE(scope.members[i].code, static_cast<std::int64_t>(i));
-  QCOMPARE(scope.chosen().decoded, 0.5f);
-  QCOMPARE(scope.chosen().level, 0.5f);
-  QCOMPARE(scope.chosen().error, 0.6f - 0.5f);
-  QCOMPARE(scope.levels.size(), std::size_t{8});
-  for (std::size_t i = 0; i < 8; ++i) QCOMPARE(scope.levels[i], -1.0f + 0.5f * static_cast<float>(i));
-  QCOMPARE(scope.maxError, 0.6f - 0.5f);
-  // Reference document 000: ten codes a 32-bit word, the first in bits 29..27, the fourth in bits 20..18.
-  const PackedView words(outcome.quantized, wordLayout(8, 3));
-  const auto places = words.places(3);
-  QCOMPARE(places.size(), std::size_t{1});
-  QCOMPARE(places[0].firstBit, 18);
-  QCOMPARE(places[0].width, 3);
-  QCOMPARE(words.hex(places[0].value), std::string("014E5DC0"));
-  // Dense 3 bits in bytes: the third code stands in bits 6 and 7 of byte 0 and bit 0 of byte 1.
-  const PackedView bytes(outcome.quantized, denseLayout(8, 3));
-  const auto split = bytes.places(2);
-  QCOMPARE(split.size(), std::size_t{2});
-  QVERIFY(split[0].word == 0 && split[0].firstBit == 6 && split[0].width == 2 && split[0].codeShift == 0);
-  QVERIFY(split[1].word == 1 && split[1].firstBit == 0 && split[1].width == 1 && split[1].codeShift == 2);
-  QCOMPARE(bytes.hex(split[0].value), std::string("88"));
+void TestMicroscope::groupByHand() {
+  QuantizedTensor quantized = byHand(2, 4, {1, 2, 3, 4, 5, 6, 7, 8});
+  quantized.rule = ValueRule::ScaleMinusZero;
+  quantized.scale = Plane::numbers(Grouping::blocks(2, 4, 1, 2), {1, 2, 3, 4}, Stored::F32);
+  quantized.zero = Plane::numbers(Grouping::blocks(2, 4, 1, 2), {0, 1, 5, 7}, Stored::F32);
+  const Tensor tensor = Tensor::fromFloats("w", {2, 4}, {1, 2, 4, 6, 0, 3, 1, 3.5f});
+  const auto m = microscope(&tensor, quantized, 1, 3);
+  QVERIFY(m.has_value());
+  QCOMPARE(m->grouping, quantized.scale->grouping.describe());
+  QCOMPARE(m->group, std::uint64_t{3});
+  QCOMPARE(m->groupSize, std::uint64_t{2});
+  QCOMPARE(m->members.size(), std::size_t{2});
+  QCOMPARE(m->selected, std::size_t{1});
+  QVERIFY(m->hasScale && m->hasZero && m->rule == ValueRule::ScaleMinusZero);
+  QCOMPARE(m->scale, 4.0f);
+  QCOMPARE(m->zero, 7.0f);
+  QCOMPARE(m->width, 4);
+  QCOMPARE(m->lowestCode, std::int64_t{0});
+  QCOMPARE(m->highestCode, std::int64_t{15});
+  QCOMPARE(m->levels.size(), std::size_t{16});
+  QCOMPARE(m->levels[0], -28.0f);
+  const MicroscopeMember& chosen = m->chosen();
+  QCOMPARE(chosen.flatIndex, std::uint64_t{7});
+  QCOMPARE(chosen.storedIndex, std::uint64_t{7});
+  QCOMPARE(chosen.code, std::int64_t{8});
+  QCOMPARE(chosen.weight, 3.5f);
+  QCOMPARE(chosen.decoded, 4.0f);
+  QCOMPARE(chosen.error, -0.5f);
+  QCOMPARE(chosen.target, 3.5f);
+  QCOMPARE(chosen.level, 4.0f);
+  QCOMPARE(m->members[0].decoded, 0.0f);
+  QCOMPARE(m->errorSquared, 1.25);
+  QCOMPARE(m->maxError, 1.0f);
 }
 
-void TestMicroscope::realGroups_data() { addSchemes(); }
+void TestMicroscope::groupsOfRealWeights_data() {
+  rowPerChoice();
+}
 
-void TestMicroscope::realGroups() {
-  QFETCH(QByteArray, choice);
-  const Tensor tensor = syntheticTensor(Distribution::HeavyTail, {24, 96}, 7);
-  const Outcome outcome = quantize(tensor, choice.constData());
-  const QuantizedTensor& quantized = *outcome.quantized;
-  const PackedView view(outcome.quantized);
-  const std::vector<std::byte> packed = quantized.layout->pack(quantized.codes);
-  const std::vector<float> decoded = decodeAll(quantized), weights = *tensor.readAll();
-  const Grouping grouping = quantized.scale ? quantized.scale->grouping
-                            : quantized.levels.grouping ? *quantized.levels.grouping : Grouping::tensor(24, 96);
-  for (const auto& [row, column] : {std::pair<std::uint64_t, std::uint64_t>{0, 0}, {5, 31}, {23, 95}, {12, 50}}) {
-    const Microscope scope = look(tensor, quantized, row, column);
-    QCOMPARE(scope.chosen().flatIndex, row * 96 + column);
-    const auto members = grouping.members(scope.group);
-    QCOMPARE(scope.members.size(), members.size());
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      const MicroscopeMember& member = scope.members[i];
-      QCOMPARE(member.storedIndex, members[i]);
-      QCOMPARE(member.weight, weights[members[i]]);
-      QCOMPARE(member.decoded, decoded[members[i]]);
-      QCOMPARE(member.error, member.weight - member.decoded);
-      QVERIFY(member.target == member.weight && member.level == member.decoded);
-      std::uint64_t code = 0;
-      for (const BitPlace& place : view.places(member.codeIndex)) {
-        QCOMPARE(place.value, packedWord(packed, place.word, view.wordBits()));
-        code |= (place.value >> place.firstBit & ((std::uint64_t{1} << place.width) - 1)) << place.codeShift;
-      }
-      QCOMPARE(static_cast<std::uint32_t>(code), static_cast<std::uint32_t>(member.code));
+void TestMicroscope::groupsOfRealWeights() {
+  QFETCH(QString, choice);
+  const auto quantized = quantizedAs(choice.toStdString());
+  const std::vector<float> weights = *realTensor().readAll(), decoded = decodeAll(*quantized);
+  const Grouping grouping = quantized->scale             ? quantized->scale->grouping
+                            : quantized->levels.grouping ? *quantized->levels.grouping
+                                                         : Grouping::tensor(384, 384);
+  for (const auto& [row, column] : somePlaces()) {
+    const std::uint64_t flat = row * 384 + column;
+    const auto m = microscope(&realTensor(), *quantized, row, column, 500000);
+    QVERIFY(m.has_value());
+    QCOMPARE(m->group, grouping.groupOf(flat));
+    const std::vector<std::uint64_t> expected = grouping.members(m->group);
+    QCOMPARE(m->groupSize, static_cast<std::uint64_t>(expected.size()));
+    QCOMPARE(m->members.size(), expected.size());
+    QCOMPARE(m->chosen().flatIndex, flat);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const MicroscopeMember& member = m->members[i];
+      QVERIFY(member.flatIndex == expected[i] && member.row * 384 + member.column == expected[i]);
+      QVERIFY(member.code == quantized->codes.at(expected[i]));
+      QVERIFY(member.weight == weights[expected[i]] && member.decoded == decoded[expected[i]]);
+      QVERIFY(member.error == member.weight - member.decoded && member.target == member.weight &&
+              member.level == member.decoded);
     }
-    if (scope.width <= 8 && !scope.levels.empty()) QCOMPARE(scope.levels[static_cast<std::size_t>(scope.chosen().code)], scope.chosen().decoded);
+    if (quantized->scale) QCOMPARE(m->scale, quantized->scale->values[quantized->scale->grouping.groupOf(flat)]);
+    if (m->hasZero) QCOMPARE(m->zero, quantized->zero->values[quantized->zero->grouping.groupOf(flat)]);
+    QCOMPARE(m->levels, levelsAt(*quantized, flat));
+    if (m->levels.size() == static_cast<std::size_t>(m->highestCode + 1))
+      QCOMPARE(m->levels[static_cast<std::size_t>(m->chosen().code)], m->chosen().decoded);
   }
 }
 
-void TestMicroscope::exportLayouts() {
-  const Tensor tensor = syntheticTensor(Distribution::Gauss, {32, 64}, 3);
-  int checked = 0;
-  for (const char* choice : {"hqq:bits=4", "hqq:bits=3", "minmax:bits=3", "nf4", "uniform:bits=3,granularity=group,group=32,symmetric=false"}) {
-    const Outcome outcome = quantize(tensor, choice);
-    for (const Format* format : allFormats()) {
-      const auto layout = format->layout(*outcome.quantized);
-      if (layout == nullptr) continue;
-      const PackedView view(outcome.quantized, layout);
-      const std::vector<std::byte> packed = layout->pack(outcome.quantized->codes);
-      for (const std::uint64_t code : {0u, 1u, 77u, 1029u, 2047u})
-        for (const BitPlace& place : view.places(code)) QCOMPARE(place.value, packedWord(packed, place.word, layout->wordBits()));
-      ++checked;
-    }
+void TestMicroscope::bitsAreThePackedBytes_data() {
+  rowPerChoice();
+}
+
+void TestMicroscope::bitsAreThePackedBytes() {
+  QFETCH(QString, choice);
+  const auto quantized = quantizedAs(choice.toStdString());
+  const PackedView view(quantized);
+  QCOMPARE(view.layoutName(), quantized->layout->name());
+  const std::vector<std::byte> bytes = quantized->layout->pack(quantized->codes);
+  std::mt19937 random(1);
+  for (int i = 0; i < 300; ++i) {
+    const std::uint64_t index = i == 0 ? quantized->codes.size() - 1 : random() % quantized->codes.size();
+    compareWithBytes(view, index, quantized->codes.at(index), bytes);
   }
-  QVERIFY(checked >= 8);
+}
+
+void TestMicroscope::bitsOfFormats_data() {
+  QTest::addColumn<QString>("format");
+  QTest::addColumn<QString>("choice");
+  QTest::addColumn<QString>("array");
+  QTest::newRow("hqq 4 bit") << "hqq"
+                             << "hqq:bits=4,group=64"
+                             << "W_q";
+  QTest::newRow("hqq 3 bit") << "hqq"
+                             << "hqq:bits=3,group=64"
+                             << "W_q";
+  QTest::newRow("bnb") << "bnb"
+                       << "nf4"
+                       << "weight";
+  QTest::newRow("gptq") << "gptq"
+                        << "uniform:bits=4,granularity=group,group=128"
+                        << "qweight";
+  QTest::newRow("gptq 3 bit") << "gptq"
+                              << "uniform:bits=3,granularity=group,group=128"
+                              << "qweight";
+  QTest::newRow("document000") << "document000"
+                               << "minmax:bits=3,group=64"
+                               << "pqdata";
+  QTest::newRow("npz") << "npz"
+                       << "hqq:bits=4,group=64"
+                       << "codes";
+}
+
+void TestMicroscope::bitsOfFormats() {
+  QFETCH(QString, format);
+  QFETCH(QString, choice);
+  QFETCH(QString, array);
+  const auto quantized = quantizedAs(choice.toStdString());
+  const Format* packer = findFormat(format.toStdString());
+  QVERIFY(packer != nullptr);
+  const auto layout = packer->layout(*quantized);
+  QVERIFY(layout != nullptr);
+  const auto arrays = packer->pack({"layer.weight", quantized.get(), std::nullopt});
+  QVERIFY2(arrays.has_value(), arrays ? "" : arrays.error().message.c_str());
+  const auto found = std::find_if(arrays->begin(), arrays->end(),
+                                  [&](const RawTensor& raw) { return QString::fromStdString(raw.name).endsWith(array); });
+  QVERIFY(found != arrays->end());
+  const PackedView view(quantized, layout);
+  std::mt19937 random(2);
+  for (int i = 0; i < 300; ++i) {
+    const std::uint64_t index = random() % (quantized->codes.size() - 64);
+    compareWithBytes(view, index, quantized->codes.at(index), found->bytes());
+  }
+}
+
+void TestMicroscope::pieceAcrossWords() {
+  auto tensor = std::make_shared<QuantizedTensor>(byHand(1, 4, {5, 2, 6, 3}));  // 101 010 110 011: 0b011'110'010'101
+  tensor->layout = denseLayout(4, 3);
+  const PackedView view(tensor);
+  const auto places = view.places(2);
+  QCOMPARE(places->size(), std::size_t{2});
+  QCOMPARE((*places)[0].word, std::uint64_t{0});
+  QCOMPARE((*places)[0].firstBit, 6);
+  QCOMPARE((*places)[0].width, 2);
+  QCOMPARE((*places)[0].codeShift, 0);
+  QCOMPARE(view.hex((*places)[0].value), std::string("95"));
+  QCOMPARE((*places)[1].word, std::uint64_t{1});
+  QCOMPARE((*places)[1].firstBit, 0);
+  QCOMPARE((*places)[1].width, 1);
+  QCOMPARE((*places)[1].codeShift, 2);
+  QCOMPARE(view.hex((*places)[1].value), std::string("07"));
+}
+
+void TestMicroscope::hugeGroupsAreCapped_data() {
+  QTest::addColumn<QString>("choice");
+  for (const char* choice : {"uniform:granularity=tensor", "uniform:granularity=column", "uniform:granularity=channel",
+                             "hqq:axis=0,group=0", "float:type=f16"})
+    QTest::newRow(choice) << choice;
+}
+
+void TestMicroscope::hugeGroupsAreCapped() {
+  QFETCH(QString, choice);
+  const auto quantized = quantizedAs(choice.toStdString());
+  for (const auto& [row, column] : somePlaces()) {
+    const auto all = microscope(&realTensor(), *quantized, row, column, 1 << 20);
+    const auto few = microscope(&realTensor(), *quantized, row, column, 101);
+    QCOMPARE(few->groupSize, all->groupSize);
+    QCOMPARE(few->members.size(), std::min<std::size_t>(101, all->members.size()));
+    QCOMPARE(few->chosen().flatIndex, row * 384 + column);
+    const std::size_t first = all->selected - few->selected;
+    for (std::size_t i = 0; i < few->members.size(); ++i)
+      QCOMPARE(few->members[i].flatIndex, all->members[first + i].flatIndex);
+    const bool atAnEnd = first == 0 || first + few->members.size() == all->members.size();
+    QVERIFY(few->selected == 50 || atAnEnd);
+    QCOMPARE(microscope(&realTensor(), *quantized, row, column, 0)->members.size(), std::size_t{1});
+  }
 }
 
 void TestMicroscope::permutedColumns() {
-  // Stored columns hold input columns 2 0 3 1; groups of two stored columns; channel scales.
-  QuantizedTensor tensor = oneRow({1, 2, 3, 4}, 1);
-  tensor.scale = Plane::numbers(Grouping::blocks(1, 4, 1, 2), {0.5f, 1.0f}, Stored::F32);
-  tensor.order = {2, 0, 3, 1};
-  tensor.channelScale = {1.0f, 2.0f, 4.0f, 1.0f};
-  const Tensor weights = Tensor::fromFloats("w", {1, 4}, {0.4f, 4.5f, 0.6f, 0.7f});
-  const Microscope scope = look(weights, tensor, 0, 0);  // input column 0 is stored column 1
-  QCOMPARE(scope.chosen().storedIndex, std::uint64_t{1});
-  QCOMPARE(scope.chosen().code, std::int64_t{2});
-  QCOMPARE(scope.chosen().decoded, 0.5f);  // 0.5 * 2 / 2
-  QCOMPARE(scope.chosen().target, 0.8f);
-  QCOMPARE(scope.chosen().level, 1.0f);
-  QCOMPARE(scope.members.size(), std::size_t{2});
-  QCOMPARE(scope.members[0].column, std::uint64_t{2});
-  QCOMPARE(scope.members[0].weight, 0.6f);
-  QCOMPARE(scope.levels[3], 1.5f);
-  const GroupWhatIf changed = whatIf(scope, 0.25, 0);
-  QCOMPARE(changed.codes, (std::vector<std::int64_t>{2, 3}));  // 0.6 / 0.25 = 2.4, 0.8 / 0.25 = 3.2
-  QCOMPARE(changed.levels, (std::vector<float>{0.5f, 0.75f}));
+  QuantizedTensor quantized = byHand(2, 4, {1, 2, 3, 4, 5, 6, 7, 8});
+  quantized.order = {2, 0, 3, 1};  // stored column j holds the model's column order[j]
+  quantized.scale = Plane::numbers(Grouping::blocks(2, 4, 1, 2), {1, 10, 1, 100}, Stored::F32);
+  const Tensor tensor = Tensor::fromFloats("w", {2, 4}, {0, 0, 0, 0, 6.5f, 805, 5.25f, 690});
+  const auto m = microscope(&tensor, quantized, 1, 1);  // stored column 3, group 3
+  QVERIFY(m.has_value());
+  QCOMPARE(m->group, std::uint64_t{3});
+  QCOMPARE(m->members.size(), std::size_t{2});
+  QCOMPARE(m->members[0].column, std::uint64_t{3});
+  QCOMPARE(m->members[0].flatIndex, std::uint64_t{7});
+  QCOMPARE(m->members[0].storedIndex, std::uint64_t{6});
+  QCOMPARE(m->members[0].weight, 690.0f);
+  QCOMPARE(m->members[0].decoded, 700.0f);
+  QCOMPARE(m->chosen().storedIndex, std::uint64_t{7});
+  QCOMPARE(m->chosen().code, std::int64_t{8});
+  QCOMPARE(m->chosen().weight, 805.0f);
+  QCOMPARE(m->chosen().decoded, 800.0f);
+  QCOMPARE(m->chosen().target, 805.0f);
+  QCOMPARE(m->chosen().level, 800.0f);
+  QCOMPARE(m->scale, 100.0f);
 }
 
-void TestMicroscope::rotatedRows() {
-  // Two weights rotated: stored ((a + b) / sqrt 2, (a - b) / sqrt 2) of the weights with their signs.
-  QuantizedTensor tensor = oneRow({3, 1}, 1);
-  tensor.rotation = Rotation{2, {1.0f, -1.0f}};
-  const auto root = static_cast<float>(std::sqrt(2.0));
-  const Tensor weights = Tensor::fromFloats("w", {1, 2}, {2 * root, -root});  // exact codes
-  const Microscope scope = look(weights, tensor, 0, 1);
-  QVERIFY(std::fabs(scope.members[0].target - 3) < 1e-6f && std::fabs(scope.members[1].target - 1) < 1e-6f);
-  QCOMPARE(scope.members[0].level, 3.0f);
-  QVERIFY(std::fabs(scope.members[0].error) < 1e-6f && scope.errorSquared < 1e-12);
-}
-
-void TestMicroscope::vectorLevels() {
-  // Codes stand for two weights each; the second code's vector is (3, 4).
-  QuantizedTensor tensor = oneRow({0, 1}, 2);
-  tensor.columns = 4;
-  tensor.scale = Plane::numbers(Grouping::tensor(1, 4), {2}, Stored::F32);
-  tensor.levels = Levels::fixedTable({1, 2, 3, 4});
-  tensor.levels.levelCount = 2;
-  tensor.levels.dimension = 2;
-  tensor.signs = {0b1000};
-  const Tensor weights = Tensor::fromFloats("w", {1, 4}, {2, 4, 6, -7});
-  const Microscope scope = look(weights, tensor, 0, 3);
-  QCOMPARE(scope.chosen().codeIndex, std::uint64_t{1});
-  QCOMPARE(scope.chosen().decoded, -8.0f);
-  QCOMPARE(scope.chosen().level, -8.0f);
-  QVERIFY(!scope.whatIfRefusal.empty() && scope.levels.empty());
-  QCOMPARE(whatIf(scope, 1, 0).codes, (std::vector<std::int64_t>{0, 0, 1, 1}));  // nothing changes
-}
-
-void TestMicroscope::largeGroupsAreWindows() {
-  const Tensor tensor = syntheticTensor(Distribution::Gauss, {50, 100}, 1);
-  const Outcome outcome = quantize(tensor, "uniform:granularity=tensor,bits=4");
-  for (const auto& [row, column] : {std::pair<std::uint64_t, std::uint64_t>{0, 3}, {49, 99}, {20, 20}}) {
-    const Microscope scope = look(tensor, *outcome.quantized, row, column, 64);
-    QCOMPARE(scope.groupSize, std::uint64_t{5000});
-    QCOMPARE(scope.members.size(), std::size_t{64});
-    QCOMPARE(scope.chosen().flatIndex, row * 100 + column);
+void TestMicroscope::scaledAndRotated() {
+  // Decoding what the targets are would give the weights back: levels are the targets' nearest, so both lie close together.
+  const Tensor tensor = syntheticTensor(Distribution::Gauss, {3, 16}, 2);
+  QuantizedTensor quantized = byHand(3, 16, std::vector<std::uint8_t>(48, 0));
+  quantized.order = {3, 1, 2, 0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 14, 13};
+  for (int i = 0; i < 16; ++i) quantized.channelScale.push_back(0.5f + 0.125f * static_cast<float>(i));
+  quantized.rotation = Rotation{8, {1, -1, 1, 1, -1, 1, -1, -1, 1, 1, 1, -1, -1, 1, 1, -1}};
+  const auto targets = microscope(&tensor, quantized, 2, 5);
+  QCOMPARE(targets->members.size(), std::size_t{48});
+  // The targets as codes of 32-bit floats decode to the weights.
+  std::vector<std::int32_t> bits;
+  for (const MicroscopeMember& member : targets->members) bits.push_back(std::bit_cast<std::int32_t>(member.target));
+  QuantizedTensor exact = quantized;
+  exact.codes = Codes(bits);
+  exact.levels = Levels::floats(FloatType::F32);
+  exact.width.uniform = 32;
+  const auto m = microscope(&tensor, exact, 2, 5);
+  for (const MicroscopeMember& member : m->members) {
+    QVERIFY(std::fabs(member.error) <= 1e-7f);
+    QCOMPARE(member.level, member.target);
+    QVERIFY(member.weight != member.target || member.weight == 0);
   }
+  QCOMPARE(m->chosen().column, std::uint64_t{5});
+  QCOMPARE(m->chosen().row, std::uint64_t{2});
 }
 
 void TestMicroscope::withoutTheOriginal() {
-  const Outcome outcome = quantize(syntheticTensor(Distribution::Gauss, {4, 64}, 1), "nf4");
-  const auto scope = microscope(nullptr, *outcome.quantized, 2, 9);
-  QVERIFY(scope);
-  QCOMPARE(scope->errorSquared, 0.0);
-  QCOMPARE(scope->chosen().weight, scope->chosen().decoded);
+  const auto quantized = quantizedAs("nf4");
+  const auto m = microscope(nullptr, *quantized, 10, 20);
+  QVERIFY(m.has_value());
+  for (const MicroscopeMember& member : m->members) QVERIFY(member.weight == member.decoded && member.error == 0);
 }
 
-void TestMicroscope::sameParameters_data() { addSchemes(); }
-
-void TestMicroscope::sameParameters() {
-  QFETCH(QByteArray, choice);
-  const Tensor tensor = syntheticTensor(Distribution::Gauss, {24, 96}, 11);
-  const Outcome outcome = quantize(tensor, choice.constData());
-  const Microscope scope = look(tensor, *outcome.quantized, 9, 17);
-  if (!scope.whatIfRefusal.empty()) {
-    QVERIFY(choice.startsWith("codebook") || choice.startsWith("float"));
-    return;
-  }
-  const GroupWhatIf same = whatIf(scope, scope.scale, scope.zero);
-  QVERIFY(same.errorSquared <= scope.errorSquared);
-  const auto promises = outcome.choice.scheme().promises(outcome.choice.values());
-  if (std::find(promises.begin(), promises.end(), Promise::NearestLevel) == promises.end()) return;
-  QVERIFY(same.errorSquared >= scope.errorSquared * (1 - 1e-5));  // nearest already, but for the rounding of ties
-}
-
-void TestMicroscope::otherParameters_data() { addSchemes(); }
-
-// Every member takes the nearest of all levels, checked one by one.
-void TestMicroscope::otherParameters() {
-  QFETCH(QByteArray, choice);
-  const Tensor tensor = syntheticTensor(Distribution::Gauss, {24, 96}, 5);
-  const Outcome outcome = quantize(tensor, choice.constData());
-  const Microscope scope = look(tensor, *outcome.quantized, 3, 40);
-  if (!scope.whatIfRefusal.empty()) return;
-  const auto scale = scope.scale * 0.625f, zero = scope.zero * 0.75f;
-  const GroupWhatIf changed = whatIf(scope, scale, zero);
-  double errorSquared = 0;
-  for (std::size_t i = 0; i < scope.members.size(); ++i) {
-    const double error = std::fabs(static_cast<double>(scope.members[i].target) - changed.levels[i]);
-    errorSquared += error * error;
-    for (std::int64_t code = scope.lowestCode; code <= scope.highestCode; ++code) {
-      const float level = scope.table.empty() ? static_cast<float>(code) : scope.table[static_cast<std::size_t>(code)];
-      const float value = scope.rule == ValueRule::Scale            ? level * scale
-                          : scope.rule == ValueRule::ScaleMinusZero ? (level - zero) * scale
-                                                                    : scale * level + zero;
-      QVERIFY(error <= std::fabs(static_cast<double>(scope.members[i].target) - value));
-      if (code == changed.codes[i]) QCOMPARE(changed.levels[i], value);
+void TestMicroscope::whatIfOfTheSchemesOwn() {
+  // Where a scheme takes the nearest level, asking with its own scale and zero gives its own codes, but for ties by rounding.
+  for (const char* choice : {"uniform:bits=4,granularity=group,group=64", "hqq:bits=4,group=64", "nf4", "minmax:bits=3"}) {
+    const auto quantized = quantizedAs(choice);
+    for (const auto& [row, column] : somePlaces()) {
+      const auto m = microscope(&realTensor(), *quantized, row, column);
+      QVERIFY2(m->whatIfRefusal.empty(), m->whatIfRefusal.c_str());
+      const GroupWhatIf same = whatIf(*m, m->scale, m->zero);
+      QCOMPARE(same.codes.size(), m->members.size());
+      double squared = 0;
+      for (std::size_t i = 0; i < m->members.size(); ++i) {
+        const double distance = std::fabs(static_cast<double>(m->members[i].target) - same.levels[i]);
+        QVERIFY(distance <= std::fabs(static_cast<double>(m->members[i].target) - m->members[i].level));
+        squared += distance * distance;
+      }
+      QVERIFY(std::fabs(same.errorSquared - m->errorSquared) <= 1e-6 * m->errorSquared);
+      QVERIFY(std::fabs(squared - same.errorSquared) <= 1e-5 * squared);
+      const GroupWhatIf wider = whatIf(*m, 3.0 * m->scale, m->zero);
+      QVERIFY(wider.errorSquared > same.errorSquared &&
+              wider.mse() * static_cast<double>(m->members.size()) >= 0.99 * wider.errorSquared);
     }
   }
-  QVERIFY(std::fabs(errorSquared - changed.errorSquared) <= 1e-6 * errorSquared);
 }
 
 void TestMicroscope::whatIfByHand() {
-  const Tensor tensor = Tensor::fromFloats("w", {1, 4}, {0, 1, 2, 3});
-  const Outcome outcome = quantize(tensor, "minmax:bits=2,group=4,params=f32");
-  const Microscope scope = look(tensor, *outcome.quantized, 0, 0);
-  QCOMPARE(scope.errorSquared, 0.0);
-  // Scale 2, bias 0: levels 0 2 4 6; 1 and 3 lie halfway and take the lower level.
-  const GroupWhatIf changed = whatIf(scope, 2, 0);
-  QCOMPARE(changed.codes, (std::vector<std::int64_t>{0, 0, 1, 1}));
-  QCOMPARE(changed.errorSquared, 2.0);
-  QCOMPARE(changed.mse(), 0.5);
-  QCOMPARE(changed.maxError, 1.0f);
-  // A negative scale turns the levels over; scale 0 leaves one level, whose lowest code is taken.
-  QCOMPARE(whatIf(scope, -1, 3).codes, (std::vector<std::int64_t>{3, 2, 1, 0}));
-  QCOMPARE(whatIf(scope, 0, 1).codes, (std::vector<std::int64_t>{0, 0, 0, 0}));
+  QuantizedTensor quantized = byHand(1, 5, {0, 0, 0, 0, 0});
+  quantized.rule = ValueRule::ScaleMinusZero;
+  quantized.scale = Plane::numbers(Grouping::tensor(1, 5), {1}, Stored::F32);
+  quantized.zero = Plane::numbers(Grouping::tensor(1, 5), {0}, Stored::F32);
+  const Tensor tensor = Tensor::fromFloats("w", {1, 5}, {-3, 0.9f, 1, 100, 5.25f});
+  const auto m = microscope(&tensor, quantized, 0, 0);
+  const GroupWhatIf moved = whatIf(*m, 2, 1);                          // levels 2 (code - 1): -2, 0, 2, 4 ... 28
+  QCOMPARE(moved.codes, (std::vector<std::int64_t>{0, 1, 1, 15, 4}));  // 1 lies between 0 and 2: the lower
+  QCOMPARE(moved.levels, (std::vector<float>{-2, 0, 0, 28, 6}));
+  QCOMPARE(moved.maxError, 72.0f);
+  QVERIFY(std::fabs(moved.errorSquared - (1 + 0.81 + 1 + 72 * 72 + 0.5625)) < 1e-6);
+  QCOMPARE(moved.mse(), moved.errorSquared / 5);
+  const GroupWhatIf mirrored = whatIf(*m, -2, 1);                        // levels descend
+  QCOMPARE(mirrored.codes, (std::vector<std::int64_t>{3, 1, 1, 0, 0}));  // -3 lies between -4 and -2: the lower
+  const GroupWhatIf flat = whatIf(*m, 0, 1);
+  QCOMPARE(flat.levels, (std::vector<float>{0, 0, 0, 0, 0}));
+  quantized.rule = ValueRule::ScalePlusBias;
+  const GroupWhatIf biased = whatIf(*microscope(&tensor, quantized, 0, 0), 1, -3);  // levels -3 ... 12
+  QCOMPARE(biased.codes, (std::vector<std::int64_t>{0, 4, 4, 15, 8}));
 }
 
-void TestMicroscope::refusals() {
-  const Tensor tensor = syntheticTensor(Distribution::Gauss, {4, 8}, 5);
-  const Outcome outcome = quantize(tensor, "nf4");
-  const auto outside = microscope(&tensor, *outcome.quantized, 4, 0);
-  QVERIFY(!outside);
-  QCOMPARE(outside.error().message, std::string("gauss: there is no weight [4, 0] in 4 rows and 8 columns"));
-  const Tensor other = syntheticTensor(Distribution::Gauss, {8, 4}, 5);
-  QVERIFY(!microscope(&other, *outcome.quantized, 0, 0));
+void TestMicroscope::whatIfWithTables() {
+  QuantizedTensor quantized = byHand(1, 3, {0, 0, 0});
+  quantized.levels = Levels::fixedTable({0, 1, -1, 0.25f});  // not ascending
+  quantized.scale = Plane::numbers(Grouping::tensor(1, 3), {1}, Stored::F32);
+  const Tensor tensor = Tensor::fromFloats("w", {1, 3}, {-9, 1.5f, 7});
+  const GroupWhatIf answer = whatIf(*microscope(&tensor, quantized, 0, 0), 8, 0);  // levels 0 8 -8 2
+  QCOMPARE(answer.codes, (std::vector<std::int64_t>{2, 3, 1}));
+  QCOMPARE(answer.levels, (std::vector<float>{-8, 2, 8}));
+}
+
+void TestMicroscope::whatIfRefused() {
+  for (const char* choice : {"float:type=f16", "codebook:bits=3"}) {
+    const auto m = microscope(&realTensor(), *quantizedAs(choice), 3, 3);
+    QVERIFY(!m->whatIfRefusal.empty());
+    const GroupWhatIf unmoved = whatIf(*m, 2, 0);
+    QCOMPARE(unmoved.codes[m->selected], m->chosen().code);
+    QCOMPARE(unmoved.errorSquared, m->errorSquared);
+  }
+}
+
+void TestMicroscope::refusesOtherPlaces() {
+  const auto quantized = quantizedAs("nf4");
+  const auto beyond = microscope(&realTensor(), *quantized, 384, 0);
+  QVERIFY(!beyond.has_value());
+  QCOMPARE(beyond.error().message,
+           std::string("encoder.layer.0.attention.self.query.weight: no weight [384, 0] in a matrix of 384 x 384"));
+  QVERIFY(!microscope(&realTensor(), *quantized, 0, 384).has_value());
+  const Tensor other = syntheticTensor(Distribution::Gauss, {384, 383});
+  QVERIFY(!microscope(&other, *quantized, 0, 0).has_value());
 }
 
 QTEST_APPLESS_MAIN(TestMicroscope)

@@ -47,15 +47,18 @@ constexpr Known known[] = {
 
 // Every layer of the folder's model against its expected weights; the number of layers that were ours.
 int compareFolder(const fs::path& folder, const char* format, const char* description) {
-  const auto model = Checkpoint::open(folder / "model.safetensors"), expected = Checkpoint::open(folder / "expected.safetensors");
+  const auto model = Checkpoint::open(folder / "model.safetensors"),
+             expected = Checkpoint::open(folder / "expected.safetensors");
   if (!model || !expected) {
     QTest::qFail("cannot open the test data", __FILE__, __LINE__);
     return 0;
   }
   int compared = 0;
   for (const DetectedLayer& found : detectPacked(**model)) {
-    if (format != nullptr && found.format->info().id != format) QTest::qFail(found.layer.description.c_str(), __FILE__, __LINE__);
-    if (description != nullptr && found.layer.description != description) QTest::qFail(found.layer.description.c_str(), __FILE__, __LINE__);
+    if (format != nullptr && found.format->info().id != format)
+      QTest::qFail(found.layer.description.c_str(), __FILE__, __LINE__);
+    if (description != nullptr && found.layer.description != description)
+      QTest::qFail(found.layer.description.c_str(), __FILE__, __LINE__);
     const auto tensor = found.format->read(**model, found.layer);
     if (!tensor) {
       QTest::qFail(tensor.error().message.c_str(), __FILE__, __LINE__);
@@ -69,7 +72,8 @@ int compareFolder(const fs::path& folder, const char* format, const char* descri
     const std::vector<float> theirs = *weight->readAll(), ours = decodeAll(*tensor);
     std::size_t differing = ours.size() == theirs.size() ? 0 : ours.size();
     for (std::size_t i = 0; i < ours.size() && differing == 0; ++i) differing += ours[i] == theirs[i] ? 0 : 1;
-    if (differing != 0) QTest::qFail(qPrintable(QString("%1 decodes differently").arg(found.layer.name.c_str())), __FILE__, __LINE__);
+    if (differing != 0)
+      QTest::qFail(qPrintable(QString("%1 decodes differently").arg(found.layer.name.c_str())), __FILE__, __LINE__);
     if (!(bitsPerWeight(*tensor) > 0.9 && bitsPerWeight(*tensor) < 12)) QTest::qFail("impossible size", __FILE__, __LINE__);
     ++compared;
   }

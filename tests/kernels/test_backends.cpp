@@ -334,6 +334,59 @@ class TestBackends : public QObject {
     });
   }
 
+  void measuredCodesAgree() {
+    everywhere([](const Backend& backend, Kind kind, Shape shape, bool strided) {
+      if (strided || kind == Kind::Huge) return;  // steps of such groups are infinite
+      const Floats w = weights(kind, shape.groups * shape.size, 16);
+      const GroupView view = GroupView::contiguous(w.data(), shape.groups, shape.size);
+      for (const CodeRule rule :
+           {CodeRule::DivideRoundAdd, CodeRule::DivideAddRound, CodeRule::SubtractDivideRound, CodeRule::MultiplyAddRound}) {
+        const Parameters p = parameters(view, rule, 15);
+        Floats valueScale = p.scale;
+        if (rule == CodeRule::MultiplyAddRound)
+          for (float& scale : valueScale) scale = 1 / scale;
+        for (const AffineValue spelling : {AffineValue::ScaleMinusZero, AffineValue::ScalePlusBias}) {
+          Bytes expected(w.size()), codes(w.size());
+          const auto sums = [&](const Backend& of, Bytes& out) {
+            return of.encodeAffineMeasured(view, rule, spelling, p.scale.data(), p.zero.data(), 15, valueScale.data(),
+                                           out.data());
+          };
+          const ErrorSums a = sums(hostBackend(), expected), b = sums(backend, codes);
+          QVERIFY(sameBits(expected, codes));
+          QCOMPARE(a.count, b.count);
+          QCOMPARE(a.maxError, b.maxError);
+          QVERIFY(std::fabs(a.errorSquared - b.errorSquared) <= 1e-12 * a.errorSquared);
+          QVERIFY(std::fabs(a.product - b.product) <= 1e-12 * (a.weightSquared + a.reconstructedSquared));
+          QVERIFY(std::fabs(a.error - b.error) <= 1e-12 * a.errorAbsolute);
+        }
+      }
+    });
+  }
+
+  // Quotients a rounding away from a tie.
+  void codesAtTiesAgree() {
+    std::mt19937 random(17);
+    std::uniform_real_distribution<float> scales(1e-3f, 1.0f);
+    for (const std::int64_t target : simd::targets()) {
+      simd::useTarget(target);
+      for (int trial = 0; trial < 400; ++trial) {
+        const float scale = scales(random), zero = trial % 2 == 0 ? 3.0f : -0.7f * scale;
+        Floats w(512);
+        for (std::size_t i = 0; i < w.size(); ++i) {
+          w[i] = (static_cast<float>(i) - 128.5f) * scale + (trial % 2 == 0 ? 0.0f : zero);
+          for (std::size_t step = 0; step < i % 5; ++step) w[i] = std::nextafter(w[i], i % 2 == 0 ? 1e9f : -1e9f);
+        }
+        for (const CodeRule rule : {CodeRule::DivideRoundAdd, CodeRule::SubtractDivideRound}) {
+          Bytes expected(w.size()), codes(w.size());
+          const GroupView view = GroupView::contiguous(w.data(), 1, w.size());
+          hostBackend().encodeAffine(view, rule, &scale, &zero, 255, expected.data());
+          findBackend("simd")->encodeAffine(view, rule, &scale, &zero, 255, codes.data());
+          QVERIFY(sameBits(expected, codes));
+        }
+      }
+    }
+  }
+
   void errorSumsDoNotDependOnThreads() {
     const Floats w = weights(Kind::Normal, 300001, 13), r = weights(Kind::Normal, 300001, 14);
     setThreadCount(1);

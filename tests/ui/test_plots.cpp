@@ -23,6 +23,8 @@
 #include <QTemporaryDir>
 #include <QtTest>
 #include <cmath>
+#include <ctime>
+#include <limits>
 
 using namespace nibble;
 
@@ -335,6 +337,55 @@ class TestPlots : public QObject {
     QVERIFY(table != nullptr);
     QCOMPARE(table->model()->rowCount(), 4);
     QCOMPARE(table->model()->index(2, 2).data().toString(), QString("40"));
+  }
+
+  // Constant weights, exact reconstructions, one point, nothing counted.
+  void degenerateDataIsDrawn() {
+    auto* weights = static_cast<HistogramPlot*>(find("weightHistogram"));
+    weights->setData({Histogram{0.45, 0.45, {64}}, {}, Family::Hqq, {}});
+    const QImage image = weights->grab().toImage();
+    int bars = 0;
+    for (int y = 0; y < image.height(); ++y) {
+      for (int x = 0; x < image.width(); ++x) bars += image.pixelColor(x, y) == themeFor(false).bar;
+    }
+    QVERIFY(bars > 50);
+    static_cast<ErrorHistogramPlot*>(find("errorHistogram"))->setData({Histogram{0, 0, {0}}, 0, true, Family::Hqq});
+    static_cast<OccupancyPlot*>(find("occupancy"))->setData({{0}, Family::Hqq, 0});
+    static_cast<RowRangesPlot*>(find("rowRanges"))->setData({RowRange{}});
+    ParetoPoint exact;
+    exact.sqnrDb = std::numeric_limits<double>::infinity();
+    static_cast<ParetoPlot*>(find("pareto"))->setData({{exact}, {gaussianBound()}, 0});
+    static_cast<OverlayHistogramPlot*>(find("errorOverlay"))->setData({{Histogram{0, 0, {5}}, "exact", 0, Family::Hqq, true}});
+    static_cast<SparkLevels*>(find("sparkLevels"))->setData({Histogram{0, 0, {5}}, {0}, Family::Hqq});
+    for (PlotWidget* plot : m_page->findChildren<PlotWidget*>()) {
+      plot->grab();
+      QTest::keyClick(plot, Qt::Key_Right);
+      QTest::keyClick(plot, Qt::Key_End);
+      moveTo(plot, plot->rect().center());
+      QVERIFY(!plot->dataTable().rows.empty());
+    }
+  }
+
+  // A drag repaints all plots of a page within one frame of 16 ms: none may take more than a part of it.
+  void repaintsFast() {
+    std::vector<OverlaySeries> series;
+    for (int i = 0; i < 6; ++i) series.push_back({bell(-0.1, 0.1, 2000, 100000), "a", 0.02, Family::Hqq, i == 0});
+    static_cast<OverlayHistogramPlot*>(find("errorOverlay"))->setData(series);
+    auto* weights = static_cast<HistogramPlot*>(find("weightHistogram"));
+    weights->setData({bell(-1, 1, 2000, 100000), std::vector<double>(256, 0.1), Family::Hqq, {}});
+    static_cast<RowRangesPlot*>(find("rowRanges"))->setData(std::vector<RowRange>(50000, RowRange{-1, -0.5, 0, 0.5, 1}));
+    for (PlotWidget* plot : m_page->findChildren<PlotWidget*>()) {
+      double best = 1e9;
+      QImage target(plot->size(), QImage::Format_RGB32);
+      for (int i = 0; i < 5; ++i) {
+        const std::clock_t start = std::clock();
+        plot->setPalette(paletteFor(themeFor(i % 2 == 0)));  // everything is rebuilt
+        plot->render(&target);
+        best = std::min(best, 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+      }
+      qInfo("%s: %.2f ms", qPrintable(plot->objectName()), best);
+      QVERIFY2(best < 16, qPrintable(plot->objectName()));
+    }
   }
 
   void overlayTakesSixSortedBySigma() {

@@ -67,6 +67,17 @@ class TestTensorModel : public QObject {
     QVERIFY(model.tensorAt(query.parent()).isEmpty());
   }
 
+  void modulesOfModulesGiveWay() {
+    TensorTreeModel model;
+    model.setTree(std::make_shared<TensorTree>(std::vector<TensorItem>{
+        item("m.layer.0.attention.self.query.weight"), item("m.layer.0.attention.self.query.bias"),
+        item("m.layer.0.attention.output.dense.weight"), item("m.layer.0.attention.output.dense.bias"),
+        item("m.layer.0.output.dense.weight"), item("m.layer.0.output.dense.bias")}));
+    const QStringList expected = {"m.layer.0", "  attention.self", "    query.weight", "    query.bias", "  attention.output",
+                                  "    dense.weight", "    dense.bias", "  output", "    dense.weight", "    dense.bias"};
+    QCOMPARE(lines(model), expected);
+  }
+
   void filtersByTextAndExpression() {
     TensorTreeModel model;
     QAbstractItemModelTester tester(&model, QAbstractItemModelTester::FailureReportingMode::QtTest);

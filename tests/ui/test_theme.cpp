@@ -98,6 +98,7 @@ class TestTheme : public QObject {
       for (qsizetype at = sheet.indexOf("url("); at >= 0; at = sheet.indexOf("url(", at + 1)) {
         const QString path = sheet.mid(at + 4, sheet.indexOf(')', at) - at - 4);
         QVERIFY2(QFile::exists(path), qPrintable(path));
+        QVERIFY2(!QPixmap(path).isNull(), qPrintable(path));
       }
     }
   }

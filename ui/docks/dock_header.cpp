@@ -22,7 +22,7 @@ DockHeader::DockHeader(const QString& title, QDockWidget* dock)
   m_close->setAccessibleName(tr("Close %1").arg(title));
   m_close->setToolTip(tr("Close (View > %1 opens it again)").arg(title));
   m_close->setIcon(icon("close", &Theme::text2));
-  m_close->setAutoRaise(true);
+  m_close->setProperty("look", "flat");
   m_close->setFocusPolicy(Qt::TabFocus);
   QSizePolicy keeps = m_close->sizePolicy();
   keeps.setRetainSizeWhenHidden(true);
@@ -36,6 +36,8 @@ DockHeader::DockHeader(const QString& title, QDockWidget* dock)
   m_layout->addWidget(m_line, 1);
   m_layout->addWidget(m_close);
 }
+
+QSize DockHeader::sizeHint() const { return {120, sizes::pageTabs}; }
 
 void DockHeader::setLine(const QString& text) { m_line->setFullText(text); }
 

@@ -18,6 +18,8 @@ class DockHeader : public QWidget {
   DockHeader(const QString& title, QDockWidget* dock);
   void setLine(const QString& text);
   void addWidget(QWidget* widget);
+  [[nodiscard]] QSize sizeHint() const override;
+  [[nodiscard]] QSize minimumSizeHint() const override { return {60, sizeHint().height()}; }
 
  protected:
   void enterEvent(QEnterEvent* event) override;

@@ -27,7 +27,7 @@ namespace nibble {
 namespace {
 
 constexpr int side = 12;
-constexpr int labelWidth = 72;
+constexpr int labelWidth = 76;
 
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 
@@ -122,7 +122,7 @@ void SchemeDock::buildHeader() {
     button->setAccessibleName(tip);
     button->setToolTip(tip);
     button->setIcon(icon(iconName));
-    button->setAutoRaise(true);
+    button->setProperty("look", "flat");
     button->setFixedSize(sizes::control, sizes::control);
     button->setEnabled(false);
     m_header->addWidget(button);
@@ -196,6 +196,7 @@ QWidget* SchemeDock::buildText() {
   m_text->setObjectName("schemeText");
   m_text->setAccessibleName(tr("Text form of the scheme"));
   m_text->setProperty("look", "code");
+  m_text->setFont(fonts::fixed());
   m_text->setProperty("invalid", false);
   m_text->setMinimumHeight(sizes::control);
   title->setBuddy(m_text);

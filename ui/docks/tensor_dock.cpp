@@ -7,6 +7,7 @@
 #include "ui/session/session.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/number_text.h"
+#include "ui/theme/plural.h"
 #include "ui/theme/theme.h"
 
 #include <QHeaderView>
@@ -136,10 +137,10 @@ void TensorDock::showFile() {
       notes += item.mark == TreeMark::Note;
     }
   QStringList parts;
-  if (warnings > 0) parts << QString("<span style='color:%1'>%2</span>").arg(themeOf(this).warn.name(), tr("%n warning(s)", nullptr, warnings));
-  if (notes > 0) parts << tr("%n note(s)", nullptr, notes);
+  if (warnings > 0) parts << QString("<span style='color:%1'>%2</span>").arg(themeOf(this).warn.name(), counted(warnings, tr("%1 warning"), tr("%1 warnings")));
+  if (notes > 0) parts << counted(notes, tr("%1 note"), tr("%1 notes"));
   m_marks->setText(parts.join("&nbsp;&nbsp; "));
-  m_counts->setText(file ? tr("%n tensor(s), %1", nullptr, count).arg(formatSize(file->sizeBytes)) : QString());
+  showCounts();
   expandSome();
   showSelection();
 }
@@ -177,11 +178,15 @@ void TensorDock::applyFilter(const QString& filter) {
   if (!problem.isEmpty()) return;
   expandSome();
   showSelection();
+  showCounts();
+}
+
+void TensorDock::showCounts() {
   const auto& file = m_session.state().file;
-  if (!file) return;
-  const int count = static_cast<int>(file->tree->items().size());
-  m_counts->setText(filter.isEmpty() ? tr("%n tensor(s), %1", nullptr, count).arg(formatSize(file->sizeBytes))
-                                     : tr("%1 of %n tensor(s)", nullptr, count).arg(QLocale().toString(m_model->shownTensors())));
+  if (!file) return m_counts->clear();
+  const QString all = counted(static_cast<qint64>(file->tree->items().size()), tr("%1 tensor"), tr("%1 tensors"));
+  m_counts->setText(m_filter->text().isEmpty() ? tr("%1, %2").arg(all, formatSize(file->sizeBytes))
+                                               : tr("%1 of %2").arg(QLocale().toString(m_model->shownTensors()), all));
 }
 
 void TensorDock::selectionChanged() {
@@ -213,10 +218,10 @@ void TensorDock::fitColumns() {
   const bool hide = width() < narrow;
   m_tree->setColumnHidden(TensorTreeModel::Type, hide);
   m_tree->setColumnHidden(TensorTreeModel::ShapeColumn, hide);
-  const QFontMetrics text(font());
+  const QFontMetrics text(fonts::hint());
   m_tree->setColumnWidth(TensorTreeModel::Type, text.horizontalAdvance("BF16") + 14);
-  m_tree->setColumnWidth(TensorTreeModel::ShapeColumn, text.horizontalAdvance(QString::fromUtf8("1536×384")) + 12);
-  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("1.13 MiB") + 30);
+  m_tree->setColumnWidth(TensorTreeModel::ShapeColumn, text.horizontalAdvance(QString::fromUtf8("1536×384")) + 8);
+  m_tree->setColumnWidth(TensorTreeModel::Size, text.horizontalAdvance("288.0 KiB") + 26);
 }
 
 }  // namespace nibble

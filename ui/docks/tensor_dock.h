@@ -33,6 +33,7 @@ class TensorDock : public QDockWidget {
   void selectionChanged();
   void expandSome();
   void fitColumns();
+  void showCounts();
 
   Session& m_session;
   DockHeader* m_header;

@@ -2,6 +2,7 @@
 #include "ui/docks/vary_popup.h"
 
 #include "ui/forms/settings_form.h"
+#include "ui/theme/plural.h"
 #include "ui/theme/theme.h"
 
 #include <QGridLayout>
@@ -86,7 +87,7 @@ void VaryPopup::recount() {
         else m_choices.push_back(choice);
       }
   }
-  QString text = !problem.isEmpty() ? problem : variations.empty() ? tr("Tick the values to try.") : tr("%n candidate(s)", nullptr, static_cast<int>(m_choices.size()));
+  QString text = !problem.isEmpty() ? problem : variations.empty() ? tr("Tick the values to try.") : counted(static_cast<qint64>(m_choices.size()), tr("%1 candidate"), tr("%1 candidates"));
   if (refused > 0) text += tr(", %1 do not fit this matrix").arg(refused);
   m_count->setText(text);
   m_add->setEnabled(!m_choices.empty());

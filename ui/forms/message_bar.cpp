@@ -25,7 +25,7 @@ MessageBar::MessageBar(const QString& objectName, Kind kind, QWidget* parent)
   close->setObjectName(objectName + "Close");
   close->setAccessibleName(tr("Close the message"));
   close->setIcon(icon("close", &Theme::text2));
-  close->setAutoRaise(true);
+  close->setProperty("look", "flat");
   auto* line = new QHBoxLayout(this);
   line->setContentsMargins(sizes::inside, sizes::grid, sizes::grid, sizes::grid);
   line->addWidget(m_icon);

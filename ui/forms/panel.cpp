@@ -7,6 +7,7 @@
 
 #include <QHBoxLayout>
 #include <QLabel>
+#include <QToolButton>
 #include <QVBoxLayout>
 
 namespace nibble {
@@ -52,6 +53,8 @@ QString Panel::headerText() const { return m_line->fullText(); }
 
 void Panel::addHeaderWidget(QWidget* widget) {
   widget->setFixedHeight(sizes::headerControl);
+  widget->setProperty("small", true);
+  for (auto* button : widget->findChildren<QToolButton*>()) button->setProperty("small", true);
   m_header->addWidget(widget);
 }
 

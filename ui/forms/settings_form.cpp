@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/forms/settings_form.h"
 
+#include "ui/forms/elided_label.h"
 #include "ui/forms/segments.h"
 #include "ui/theme/theme.h"
 
@@ -19,7 +20,7 @@ namespace nibble {
 namespace {
 
 constexpr int segmentsMost = 6;
-constexpr int labelWidth = 72;
+constexpr int labelWidth = 76;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 QString valueText(const SettingValue& value) { return string(toText(value)); }
@@ -84,11 +85,11 @@ void SettingsForm::build(const Scheme& scheme) {
 SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
   Row row;
   row.key = info.key;
-  row.label = new QLabel(string(info.label));
+  row.label = new ElidedLabel("label_" + string(info.key));
+  row.label->setFullText(string(info.label));
   row.label->setProperty("look", "label");
   row.label->setFixedWidth(labelWidth);
   row.label->setMinimumHeight(sizes::control + sizes::gap);
-  row.label->setToolTip(string(info.help));
   row.field = makeField(info, "setting_" + string(info.key));
   row.field->setToolTip(string(info.help));
   row.field->setAccessibleName(string(info.label));

@@ -13,6 +13,8 @@ class QLabel;
 
 namespace nibble {
 
+class ElidedLabel;
+
 class SettingsForm : public QWidget {
   Q_OBJECT
  public:
@@ -27,7 +29,7 @@ class SettingsForm : public QWidget {
  private:
   struct Row {
     std::string key;
-    QLabel* label = nullptr;
+    ElidedLabel* label = nullptr;
     QWidget* field = nullptr;
     QLabel* reason = nullptr;
   };

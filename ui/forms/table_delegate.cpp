@@ -55,11 +55,11 @@ void TableDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelIn
   const QColor colour = toneColour(theme, static_cast<Tone>(index.data(ToneRole).toInt()));
   option->palette.setColor(QPalette::Text, colour);
   option->palette.setColor(QPalette::HighlightedText, colour);
-  if (index.data(HighlightRole).toBool()) option->backgroundBrush = theme.accentSoft;
   option->textElideMode = Qt::ElideRight;
 }
 
 void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const {
+  if (index.data(HighlightRole).toBool()) painter->fillRect(option.rect, themeOf(option.palette).accentSoft);
   const auto answer = index.data(AnswerRole);
   const auto family = index.data(FamilyRole);
   const auto iconName = index.data(IconNameRole).toString();

@@ -116,7 +116,7 @@ QString CandidateModel::text(const CandidateRow& row, int column) const {
   switch (column) {
     case Bpw: return formatBpw(row.bitsPerWeight);
     case Kib: return formatSizeNumber(row.size.total(), mebibytes ? SizeUnit::MiB : SizeUnit::KiB);
-    case Mse: return formatScaled(row.mse, m_msePower);
+    case Mse: return row.mse * std::pow(10.0, -m_msePower) < 5e-4 ? formatMse(row.mse) : formatScaled(row.mse, m_msePower);
     case Ratio: {
       const auto ratio = number(row, Ratio);
       return row.baseline ? tr("base") : ratio.isValid() ? formatRatio(ratio.toDouble()) : unknownText();

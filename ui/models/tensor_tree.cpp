@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/models/tensor_tree.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_map>
 
@@ -79,6 +80,7 @@ void TensorTree::build() {
     for (int up = node; up >= 0; up = m_nodes[up].parent) m_nodes[up].sizeBytes += m_items[i].sizeBytes;
   }
   foldChains(0);
+  dissolve();
 }
 
 // A module whose only child is a module takes that child's place and children.
@@ -97,6 +99,33 @@ void TensorTree::foldChains(int start) {
       children = std::move(grand);
     }
     open.insert(open.end(), children.begin(), children.end());
+  }
+}
+
+// A module below the top that holds only two or three modules of tensors gives way to them.
+void TensorTree::dissolve() {
+  const auto onlyTensors = [this](int node) {
+    return m_nodes[node].item < 0 && std::all_of(m_nodes[node].children.begin(), m_nodes[node].children.end(),
+                                                 [this](int child) { return m_nodes[child].item >= 0; });
+  };
+  for (auto& parent : m_nodes) {
+    std::vector<int> children;
+    for (const int child : parent.children) {
+      const auto& inner = m_nodes[child].children;
+      const bool gives = &parent != &m_nodes[0] && m_nodes[child].item < 0 && inner.size() >= 2 && inner.size() <= 3 &&
+                         std::all_of(inner.begin(), inner.end(), onlyTensors);
+      if (!gives) {
+        children.push_back(child);
+        continue;
+      }
+      for (const int grandchild : inner) {
+        m_nodes[grandchild].label = m_nodes[child].label + "." + m_nodes[grandchild].label;
+        m_nodes[grandchild].parent = static_cast<int>(&parent - m_nodes.data());
+        children.push_back(grandchild);
+      }
+      m_nodes[child].children.clear();
+    }
+    parent.children = std::move(children);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The tensors of a checkpoint by module path, as plain values built off the GUI thread: "encoder.layer.0" > "attention.self" >
 // "query.weight". Modules with a single module in them share one line; a module that holds only tensors is joined with them
-// ("query.weight"), and drops ".weight" where that is all it holds. Immutable and shared.
+// ("query.weight"), and drops ".weight" where that is all it holds; a module of two or three such modules gives its name to them
+// ("attention.self", "attention.output"). Immutable and shared.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -41,6 +42,7 @@ class TensorTree {
  private:
   void build();
   void foldChains(int node);
+  void dissolve();
   std::vector<TensorItem> m_items;
   std::vector<TensorNode> m_nodes;
   std::vector<int> m_nodeOfItem;

@@ -87,10 +87,10 @@ QWidget* ExplorePage::buildHeader() {
   m_facts->setToolTip(tr("Kurtosis: fourth central moment over the squared variance; 3 for a Gaussian, more with heavy tails"));
   m_exactness = chip("exactness", "chipGood");
   line->addWidget(m_name);
-  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label);
+  for (auto* label : {m_type, m_shape, m_size}) line->addWidget(label, 0, Qt::AlignVCenter);
   line->addStretch(1);
   line->addWidget(m_facts);
-  line->addWidget(m_exactness);
+  line->addWidget(m_exactness, 0, Qt::AlignVCenter);
   return header;
 }
 
@@ -221,7 +221,7 @@ void ExplorePage::showExploration() {
   }
   std::vector<RowRange> ranges;
   ranges.reserve(exploration->facts->rows.size());
-  for (const auto& row : exploration->facts->rows) ranges.push_back({row.low, row.percent1, row.median, row.percent99, row.high});
+  for (const auto& row : exploration->facts->rows) ranges.push_back({row.min, row.p01, row.median, row.p99, row.max});
   m_rows->setData(std::move(ranges));
   showCell();
 }
@@ -234,7 +234,7 @@ void ExplorePage::showHeader(const Exploration& exploration) {
   m_type->setText(item != nullptr ? QString::fromStdString(item->type) : QString::fromUtf8(typeName.data(), static_cast<int>(typeName.size())));
   m_shape->setText(formatShape(tensor.shape()));
   m_size->setText(formatSize(item != nullptr ? item->sizeBytes : tensor.bytes().size()));
-  m_facts->setText(tr("max |w| %1   kurtosis %2").arg(formatFixed(exploration.facts->absMax, 4), formatFixed(exploration.facts->kurtosis, 2)));
+  m_facts->setText(tr("max |w| %1   kurtosis %2").arg(formatFixed(static_cast<double>(exploration.facts->statistics.absMax), 4), formatFixed(exploration.facts->statistics.kurtosis, 2)));
   const bool exact = exploration.exact();
   m_exactness->setText(exact ? tr("exact") : tr("sampled 1/%1").arg(exploration.sampledEvery));
   m_exactness->setProperty("look", exact ? "chipGood" : "chipWarn");

@@ -114,8 +114,8 @@ QWidget* ExportPage::buildTarget() {
   grid->addWidget(fieldLabel(tr("Tensors"), m_scope), 0, 5);
   grid->addWidget(m_scope, 0, 6, 1, 2);
   grid->addWidget(fieldLabel(tr("Folder"), m_folder), 1, 0);
-  grid->addWidget(m_folder, 1, 1, 1, 2);
-  grid->addWidget(m_choose, 1, 3, Qt::AlignLeft);
+  grid->addWidget(m_folder, 1, 1, 1, 3);
+  grid->addWidget(m_choose, 1, 4, Qt::AlignLeft);
   grid->addWidget(m_cancel, 1, 6);
   grid->addWidget(m_export, 1, 7);
   grid->addWidget(m_problem, 2, 0, 1, 8);
@@ -157,7 +157,7 @@ QWidget* ExportPage::buildPreflight() {
   m_preflight->horizontalHeader()->setSectionResizeMode(QHeaderView::Fixed);
   m_preflight->horizontalHeader()->setSectionResizeMode(PreflightModel::Here, QHeaderView::Stretch);
   m_preflight->horizontalHeader()->setDefaultSectionSize(92);
-  connect(m_preflightModel, &QAbstractItemModel::modelReset, this, [this] { m_preflight->setColumnWidth(PreflightModel::Rule, std::max(200, m_preflight->width() * 32 / 100)); });
+  connect(m_preflightModel, &QAbstractItemModel::modelReset, this, [this] { m_preflight->setColumnWidth(PreflightModel::Rule, std::max(200, m_preflight->width() * 36 / 100)); });
   m_preflightPanel->addBody(m_preflight);
   return m_preflightPanel;
 }
@@ -285,7 +285,7 @@ void ExportPage::showTarget() {
   m_runtime->setEnabled(m_runtime->count() > 1);
   m_scope->clear();
   m_scope->addItem(tr("all %1 worth quantizing").arg(state.file ? state.file->worthwhile().size() : 0));
-  m_scope->addItem(tr("the %n selected", nullptr, static_cast<int>(state.selection.size())));
+  m_scope->addItem(tr("the %1 selected").arg(state.selection.size()));
   m_scope->setCurrentIndex(state.exporting.selectionOnly ? 1 : 0);
   const QString out = QString::fromStdString(exporter.out().string());
   if (m_folder->text() != out && !m_folder->hasFocus()) m_folder->setText(out);

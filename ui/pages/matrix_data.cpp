@@ -26,7 +26,7 @@ int decimalsFor(double high) { return high <= 0 ? 2 : std::clamp(2 - static_cast
 // A range that a few outliers do not wash out: nearly all rows lie inside it.
 double robustReach(const TensorFacts& facts) {
   std::vector<float> reach;
-  for (const auto& row : facts.rows) reach.push_back(std::max(std::abs(row.percent1), std::abs(row.percent99)));
+  for (const auto& row : facts.rows) reach.push_back(std::max(std::abs(row.p01), std::abs(row.p99)));
   if (reach.empty()) return 1;
   const auto place = static_cast<std::ptrdiff_t>(static_cast<double>(reach.size() - 1) * 0.99);
   std::nth_element(reach.begin(), reach.begin() + place, reach.end());

@@ -14,15 +14,22 @@
 #include <QLabel>
 #include <QSignalBlocker>
 #include <QVBoxLayout>
+#include <algorithm>
+#include <cmath>
 
 namespace nibble {
 
 namespace {
 
-constexpr std::size_t packAtOnce = std::size_t{1} << 18;
+constexpr std::uint64_t packAtOnce = std::uint64_t{1} << 18;
+constexpr std::size_t membersShown = 256;
 
-std::shared_ptr<const std::vector<std::byte>> pack(const Layout& layout, const Codes& codes) {
-  return std::make_shared<const std::vector<std::byte>>(layout.pack(codes));
+// The number in `levels` nearest to `value`.
+int nearestLevel(const std::vector<float>& levels, double value) {
+  int best = 0;
+  for (int i = 1; i < static_cast<int>(levels.size()); ++i)
+    if (std::abs(static_cast<double>(levels[static_cast<std::size_t>(i)]) - value) < std::abs(static_cast<double>(levels[static_cast<std::size_t>(best)]) - value)) best = i;
+  return best;
 }
 
 }  // namespace
@@ -54,8 +61,8 @@ MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
     const std::string id = m_layoutCombo->itemData(index).toString().toStdString();
     m_session.edit(tr("Show bytes as %1").arg(m_layoutCombo->itemText(index)), "view.microscope", [&](SessionState& state) { state.view["microscope.layout"] = id; });
   });
-  connect(m_plot, &MicroscopePlot::scaleDragged, this, [this](double scale) { drag({scale, m_group.zero}, "whatif.scale"); });
-  connect(m_plot, &MicroscopePlot::zeroDragged, this, [this](double zero) { drag({m_group.scale, zero}, "whatif.zero"); });
+  connect(m_plot, &MicroscopePlot::scaleDragged, this, [this](double scale) { drag({scale, shownParameters().zero}, "whatif.scale"); });
+  connect(m_plot, &MicroscopePlot::zeroDragged, this, [this](double zero) { drag({shownParameters().scale, zero}, "whatif.zero"); });
   connect(m_plot, &MicroscopePlot::resetRequested, this, [this] {
     m_session.edit(tr("Reset scale and zero"), {}, [](SessionState& state) { state.whatIf.reset(); });
   });
@@ -81,9 +88,18 @@ void MicroscopePanel::drag(const WhatIf& wish, const QString& key) {
 }
 
 void MicroscopePanel::choose(int member) {
-  if (member < 0 || member >= static_cast<int>(m_group.cells.size())) return;
-  const Cell cell = m_group.cells[static_cast<std::size_t>(member)];
+  if (!m_group || member < 0 || member >= static_cast<int>(m_group->members.size())) return;
+  const auto& chosen = m_group->members[static_cast<std::size_t>(member)];
+  const Cell cell{chosen.row, chosen.column};
   m_session.edit(tr("Select [%1, %2]").arg(cell.row).arg(cell.column), "cell", [&](SessionState& state) { state.cell = cell; });
+}
+
+// Scale and zero shown now, the zero in codes.
+WhatIf MicroscopePanel::shownParameters() const {
+  if (m_session.state().whatIf) return *m_session.state().whatIf;
+  if (!m_group) return {};
+  const double scale = static_cast<double>(m_group->scale), zero = static_cast<double>(m_group->zero);
+  return {scale, m_group->rule == ValueRule::ScalePlusBias ? (scale != 0 ? -zero / scale : 0) : zero};
 }
 
 void MicroscopePanel::refresh() {
@@ -96,7 +112,8 @@ void MicroscopePanel::refresh() {
 }
 
 void MicroscopePanel::showNothing() {
-  m_group = {};
+  m_group.reset();
+  m_whatIf.reset();
   m_packed.reset();
   m_layout.reset();
   m_packing.cancel();
@@ -136,14 +153,18 @@ void MicroscopePanel::fillLayouts() {
 
 void MicroscopePanel::usePacked() {
   m_packed.reset();
-  if (m_quantized->codes.size() <= packAtOnce) {
+  auto view = std::make_shared<const PackedView>(m_quantized, m_layout);
+  if (m_quantized->weightCount() <= packAtOnce) {
     m_packing.cancel();
-    m_packed = pack(*m_layout, m_quantized->codes);
+    m_packed = std::move(view);
     return;
   }
   m_packing.start(tr("Pack the codes"), m_session.backend(),
-                  [layout = m_layout, quantized = m_quantized](const JobContext&) { return pack(*layout, quantized->codes); },
-                  [this](Packed packed) {
+                  [view](const JobContext&) {
+                    (void)view->places(0);  // packs the whole tensor
+                    return view;
+                  },
+                  [this](std::shared_ptr<const PackedView> packed) {
                     m_packed = std::move(packed);
                     showStrip();
                   });
@@ -152,59 +173,108 @@ void MicroscopePanel::usePacked() {
 void MicroscopePanel::showGroup() {
   const auto& exploration = m_session.explorer().current();
   if (!m_quantized || !exploration || !exploration->facts) return;
-  const MatrixSource source(exploration->facts->tensor, m_quantized);
-  m_group = microscopeGroup(*m_quantized, source, m_session.explorer().cell(), m_session.state().whatIf);
+  const Cell cell = m_session.explorer().cell();
+  auto group = microscope(&exploration->facts->tensor, *m_quantized, cell.row, cell.column, membersShown);
+  if (!group) {
+    showNothing();
+    setSubtitle(QString::fromStdString(group.error().message));
+    return;
+  }
+  m_group = std::move(*group);
+  m_whatIf.reset();
+  const WhatIf shown = shownParameters();
+  if (m_session.state().whatIf && m_group->whatIfRefusal.empty())
+    m_whatIf = whatIf(*m_group, shown.scale, m_group->rule == ValueRule::ScalePlusBias ? -shown.zero * shown.scale : shown.zero);
   MicroscopeData data;
-  data.weights = m_group.weights;
-  data.codes = m_group.levelOf;
-  data.levels = m_group.levels;
-  data.selected = m_group.selected;
-  data.scale = m_group.scale;
-  data.zero = m_group.zero;
-  data.scaleDraggable = m_group.hasScale;
-  data.zeroDraggable = m_group.hasZero;
+  data.levels = shownLevels(shown);
+  std::vector<float> levels(data.levels.begin(), data.levels.end());
+  for (std::size_t i = 0; i < m_group->members.size(); ++i) {
+    const auto& member = m_group->members[i];
+    data.weights.push_back(static_cast<double>(member.target));
+    data.codes.push_back(nearestLevel(levels, static_cast<double>(m_whatIf ? m_whatIf->levels[i] : member.level)));
+  }
+  data.selected = static_cast<int>(m_group->selected);
+  data.scale = shown.scale;
+  data.zero = shown.zero;
+  const bool movable = m_group->whatIfRefusal.empty();
+  data.scaleDraggable = movable && m_group->hasScale;
+  data.zeroDraggable = movable && m_group->hasZero;
   data.family = exploration->choice->scheme().info().family;
   m_plot->setData(std::move(data));
   showLine();
   showStrip();
 }
 
-void MicroscopePanel::showLine() {
-  QStringList parts;
-  if (m_group.hasScale) parts << tr("scale %1").arg(formatSignificant(m_group.scale, 4));
-  if (m_group.hasZero) parts << tr("zero %1").arg(formatFixed(m_group.zero, 3));
-  if (m_group.selected >= 0) {
-    const auto i = static_cast<std::size_t>(m_group.selected);
-    const double weight = m_group.weights[i], value = m_group.value(m_group.selected);
-    const auto code = m_session.state().whatIf ? static_cast<qint64>(m_group.levelOf[i]) : static_cast<qint64>(m_group.codes[i]);
-    parts << tr("weight [%1, %2] %3 → code %4 → %5, error %6")
-                 .arg(formatCount(m_group.cells[i].row), formatCount(m_group.cells[i].column), formatFixed(weight, 4))
-                 .arg(code)
-                 .arg(formatFixed(value, 4), formatFixed(weight - value, 4));
+// What the codes stand for under the parameters shown; codes of no table as the members have them.
+std::vector<double> MicroscopePanel::shownLevels(const WhatIf& shown) const {
+  std::vector<double> levels;
+  if (!m_whatIf) {
+    for (const float level : m_group->levels) levels.push_back(static_cast<double>(level));
+  } else {
+    const bool affine = m_group->table.empty();
+    const std::int64_t last = std::min<std::int64_t>(m_group->highestCode, m_group->lowestCode + 255);
+    for (std::int64_t code = m_group->lowestCode; code <= last; ++code) {
+      const double number = affine ? static_cast<double>(code) : static_cast<double>(m_group->table[static_cast<std::size_t>(code)]);
+      levels.push_back(m_group->rule == ValueRule::Scale ? shown.scale * number : shown.scale * (number - shown.zero));
+    }
   }
-  if (m_session.state().whatIf)
-    parts << tr("what if: MSE %1, was %2").arg(formatMse(m_group.meanSquaredError), formatMse(m_group.ownMeanSquaredError));
-  else if (m_group.size > m_group.weights.size())
-    parts << tr("%1 of %2 weights").arg(formatCount(m_group.weights.size()), formatCount(m_group.size));
+  if (!levels.empty()) return levels;
+  for (const auto& member : m_group->members) levels.push_back(static_cast<double>(member.level));
+  std::sort(levels.begin(), levels.end());
+  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
+  return levels;
+}
+
+void MicroscopePanel::showLine() {
+  const WhatIf shown = shownParameters();
+  QStringList parts;
+  if (m_group->hasScale) parts << tr("scale %1").arg(formatSignificant(shown.scale, 4));
+  if (m_group->hasZero) parts << tr("zero %1").arg(formatFixed(shown.zero, 3));
+  const auto& chosen = m_group->chosen();
+  const double weight = static_cast<double>(chosen.target);
+  const double value = static_cast<double>(m_whatIf ? m_whatIf->levels[m_group->selected] : chosen.level);
+  parts << tr("weight [%1, %2] %3 → code %4 → %5, error %6")
+               .arg(formatCount(chosen.row), formatCount(chosen.column), formatFixed(weight, 4))
+               .arg(m_whatIf ? m_whatIf->codes[m_group->selected] : chosen.code)
+               .arg(formatFixed(value, 4), formatFixed(weight - value, 4));
+  const double own = m_group->errorSquared / static_cast<double>(m_group->members.size());
+  if (m_whatIf) parts << tr("what if: MSE %1, was %2").arg(formatMse(m_whatIf->mse()), formatMse(own));
+  else if (m_group->groupSize > m_group->members.size())
+    parts << tr("%1 of %2 weights").arg(formatCount(m_group->members.size()), formatCount(m_group->groupSize));
   setSubtitle(parts.join("   "));
 }
 
-void MicroscopePanel::showStrip() {
-  if (!m_quantized || !m_layout || m_group.weights.empty()) return;
-  BitStripData data;
-  static const std::vector<std::byte> nothing;
-  const auto& packed = m_packed ? *m_packed : nothing;
-  for (std::size_t i = 0; i < m_group.weights.size(); ++i) {
-    const auto place = codePlace(*m_quantized, *m_layout, packed, m_group.stored[i]);
-    BitColumn column{m_group.weights[i], static_cast<int>(m_group.codes[i]), place.bits, {}};
-    for (std::size_t digit = 0; m_packed && digit < place.hex.size(); ++digit) column.hex.push_back({place.hex[digit], place.ours[digit]});
-    data.columns.push_back(std::move(column));
-    if (static_cast<int>(i) != m_group.selected) continue;
-    data.place = QString("codes[%1]").arg(place.word);
-    data.bitRange = place.highBit == place.lowBit ? tr("bit %1").arg(place.highBit) : tr("bits %1–%2").arg(place.highBit).arg(place.lowBit);
-    data.unit = place.wordBits == 8 ? tr("byte") : tr("word");
+BitColumn MicroscopePanel::column(const MicroscopeMember& member, BitStripData& data, bool selected) const {
+  BitColumn column{static_cast<double>(member.target), static_cast<int>(member.code), {}, {}};
+  for (int bit = m_group->width - 1; bit >= 0; --bit) column.bits.push_back((member.code >> bit & 1) != 0);
+  if (!m_packed) return column;
+  const auto found = m_packed->places(member.codeIndex);
+  if (!found || found->empty()) return column;
+  const auto& places = *found;
+  const BitPlace& top = places.back();
+  const std::string hex = m_packed->hex(top.value);
+  for (std::size_t digit = 0; digit < hex.size(); ++digit) {
+    const int low = static_cast<int>(hex.size() - 1 - digit) * 4;
+    bool ours = false;
+    for (const auto& place : places) ours = ours || (place.word == top.word && place.firstBit < low + 4 && place.firstBit + place.width > low);
+    column.hex.push_back({hex[digit], ours});
   }
-  data.selected = m_group.selected;
+  if (!selected) return column;
+  int lowBit = top.firstBit;
+  for (const auto& place : places)
+    if (place.word == top.word) lowBit = std::min(lowBit, place.firstBit);
+  const int highBit = top.firstBit + top.width - 1;
+  data.place = QString("[%1]").arg(top.word);
+  data.bitRange = highBit == lowBit ? tr("bit %1").arg(highBit) : tr("bits %1–%2").arg(highBit).arg(lowBit);
+  data.unit = m_packed->wordBits() == 8 ? tr("byte") : tr("word");
+  return column;
+}
+
+void MicroscopePanel::showStrip() {
+  if (!m_quantized || !m_group) return;
+  BitStripData data;
+  for (std::size_t i = 0; i < m_group->members.size(); ++i) data.columns.push_back(column(m_group->members[i], data, i == m_group->selected));
+  data.selected = static_cast<int>(m_group->selected);
   data.family = m_session.explorer().current()->choice->scheme().info().family;
   m_strip->setData(std::move(data));
 }

@@ -2,16 +2,20 @@
 // The chosen group under the microscope: number line with handles that can be dragged (what if), and the bit strip in the layout of a
 // format. Packed bytes of large tensors are made off the GUI thread; until then the strip shows no hex.
 #pragma once
-#include "core/quant/layout.h"
+#include "core/report/microscope.h"
 #include "ui/forms/panel.h"
 #include "ui/session/job_lane.h"
-#include "ui/session/microscope_model.h"
+#include "ui/session/session_state.h"
+
+#include <optional>
 
 class QComboBox;
 
 namespace nibble {
 
 class BitStrip;
+struct BitColumn;
+struct BitStripData;
 class MicroscopePlot;
 class Session;
 
@@ -21,7 +25,6 @@ class MicroscopePanel : public Panel {
   explicit MicroscopePanel(Session& session, QWidget* parent = nullptr);
 
  private:
-  using Packed = std::shared_ptr<const std::vector<std::byte>>;
   void follow(const SessionState& before);
   void refresh();
   void showGroup();
@@ -29,6 +32,9 @@ class MicroscopePanel : public Panel {
   void showLine();
   void fillLayouts();
   void usePacked();
+  [[nodiscard]] WhatIf shownParameters() const;
+  [[nodiscard]] std::vector<double> shownLevels(const WhatIf& shown) const;
+  [[nodiscard]] BitColumn column(const MicroscopeMember& member, BitStripData& data, bool selected) const;
   void drag(const WhatIf& wish, const QString& key);
   void choose(int member);
   void showNothing();
@@ -40,8 +46,9 @@ class MicroscopePanel : public Panel {
   JobLane m_packing{JobLane::Policy::Newest};
   std::shared_ptr<const QuantizedTensor> m_quantized;
   std::shared_ptr<const Layout> m_layout;
-  Packed m_packed;
-  MicroscopeGroup m_group;
+  std::shared_ptr<const PackedView> m_packed;  // null: being packed
+  std::optional<Microscope> m_group;
+  std::optional<GroupWhatIf> m_whatIf;
 };
 
 }  // namespace nibble

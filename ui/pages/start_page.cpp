@@ -8,6 +8,7 @@
 #include "ui/session/recent_files.h"
 #include "ui/session/session.h"
 #include "ui/theme/number_text.h"
+#include "ui/theme/plural.h"
 #include "ui/theme/theme.h"
 
 #include <QHeaderView>
@@ -158,7 +159,9 @@ QWidget* StartPage::buildPreview() {
     auto* header = new QHBoxLayout;
     header->setContentsMargins(sizes::inside, 0, sizes::inside, 0);
     Card card{panel, label("title"), label("label"), label("title"), new SparkLevels(nullptr, QString("sample_%1").arg(i)), {}};
-    card.title->setFont(fonts::tabs());
+    QFont large = fonts::tabs();
+    large.setBold(true);
+    card.title->setFont(large);
     header->addWidget(card.title, 1);
     header->addWidget(card.bpw);
     header->addWidget(card.sqnr);
@@ -177,16 +180,17 @@ QWidget* StartPage::buildPreview() {
 void StartPage::showPreview(const SamplePreview& preview) {
   m_about->setText(tr("one query matrix under <code>hqq:group=64</code>: grey, its %1 weights; orange, the levels one group of 64 may use")
                        .arg(formatCount(preview.weights)));
+  m_sample->setLine(tr("MiniLM layer 0, %1, %2").arg(counted(static_cast<qint64>(preview.tensors), tr("%1 tensor"), tr("%1 tensors")), formatSize(preview.sizeBytes)));
   double least = 1e9, most = 0;
   for (std::size_t i = 0; i < std::min(m_cards.size(), preview.settings.size()); ++i) {
     const auto& setting = preview.settings[i];
     auto& card = m_cards[i];
     card.choice = QString::fromStdString(setting.choice);
-    card.title->setText(tr("%n bit(s)", nullptr, setting.bits));
+    card.title->setText(counted(setting.bits, tr("%1 bit"), tr("%1 bits")));
     card.bpw->setText(tr("%1 bpw").arg(formatBpw(setting.bitsPerWeight)));
     card.sqnr->setText(formatSqnrWithUnit(setting.sqnrDb, 1));
     card.plot->setData({preview.histogram, setting.levels, Family::Hqq});
-    card.plot->setAccessibleName(tr("Open the sample with %n bit(s)", nullptr, setting.bits));
+    card.plot->setAccessibleName(tr("Open the sample with %1").arg(card.title->text()));
     if (i == 0) continue;
     const auto& before = preview.settings[i - 1];
     const double cost = (before.sqnrDb - setting.sqnrDb) / (before.bits - setting.bits);

@@ -30,6 +30,8 @@ double niceStep(double span, int most);
 // Ticks at multiples of a nice step inside [low, high]; `most` ticks at most. compact: "0", "0.5", "1"; else equal decimals.
 std::vector<Tick> niceTicks(double low, double high, int most, bool compact = false);
 std::vector<Tick> stepTicks(double low, double high, double step, bool compact);
+// Decimals that tell neighbouring bins of this width apart, with one to spare.
+int decimalsFor(double width);
 // Powers of ten inside [low, high], every k-th so that at most `most` remain, through 10^0. kilo: "1", "100", "10k"; else "1",
 // "10⁻²".
 std::vector<Tick> powerTicks(double low, double high, int most, bool kilo);

@@ -97,7 +97,7 @@ void ErrorHistogramPlot::rebuild() {
   bars->setBrush(familyColour(theme, m_data.family));
   bars->setAntialiased(false);
   bars->setAntialiasedFill(false);
-  bars->setWidth(h.binWidth());
+  bars->setWidth(h.binWidth() > 0 ? h.binWidth() : half / 100);
   bars->setBaseValue(m_logarithmic ? floor : 0);
   for (int i = 0; i < bins; ++i) {
     if (h.counts[static_cast<std::size_t>(i)] > 0) bars->addData(h.low + (i + 0.5) * h.binWidth(), density(i));
@@ -129,7 +129,7 @@ void ErrorHistogramPlot::showBin(int bin) {
   const Histogram& h = m_data.errors;
   if (bin < 0 || bin >= static_cast<int>(h.counts.size())) return setHairLine(std::nan(""), {});
   const double low = h.low + bin * h.binWidth();
-  const int decimals = std::clamp(2 - static_cast<int>(std::floor(std::log10(h.binWidth()))), 0, 9);
+  const int decimals = decimalsFor(h.binWidth());
   setHairLine(low + h.binWidth() / 2, tr("%1 to %2: %3")
                                           .arg(formatFixed(low, decimals), formatFixed(low + h.binWidth(), decimals),
                                                formatCount(h.counts[static_cast<std::size_t>(bin)])));

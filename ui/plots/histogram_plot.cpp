@@ -115,7 +115,7 @@ void HistogramPlot::rebuild() {
   bars->setBrush(theme.bar);
   bars->setAntialiased(false);
   bars->setAntialiasedFill(false);
-  bars->setWidth(h.binWidth());
+  bars->setWidth(h.binWidth() > 0 ? h.binWidth() : half / 100);
   bars->setBaseValue(m_logarithmic ? logFloor : 0);
   for (std::size_t i = 0; i < h.counts.size(); ++i) {
     if (h.counts[i] > 0) bars->addData(h.low + (static_cast<double>(i) + 0.5) * h.binWidth(), static_cast<double>(h.counts[i]));
@@ -134,7 +134,7 @@ void HistogramPlot::showBin(int bin) {
   const Histogram& h = m_data.weights;
   if (bin < 0 || bin >= static_cast<int>(h.counts.size())) return setHairLine(std::nan(""), {});
   const double low = h.low + bin * h.binWidth();
-  const int decimals = std::clamp(2 - static_cast<int>(std::floor(std::log10(h.binWidth()))), 0, 9);
+  const int decimals = decimalsFor(h.binWidth());
   setHairLine(low + h.binWidth() / 2, tr("%1 to %2: %3 weights")
                                           .arg(formatFixed(low, decimals), formatFixed(low + h.binWidth(), decimals),
                                                formatCount(h.counts[static_cast<std::size_t>(bin)])));

@@ -39,6 +39,10 @@ std::vector<Tick> niceTicks(double low, double high, int most, bool compact) {
   return {};
 }
 
+int decimalsFor(double width) {
+  return width > 0 && std::isfinite(width) ? std::clamp(2 - static_cast<int>(std::floor(std::log10(width))), 0, 9) : 4;
+}
+
 std::vector<Tick> powerTicks(double low, double high, int most, bool kilo) {
   std::vector<Tick> ticks;
   if (!(low > 0) || !(high > low)) return ticks;

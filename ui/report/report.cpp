@@ -7,6 +7,7 @@
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
+#include "ui/session/presets.h"
 #include "ui/session/session.h"
 #include "ui/session/session_text.h"
 
@@ -63,12 +64,7 @@ Result<std::vector<Choice>> wantedChoices(const QStringList& texts) {
     if (!choice) return fail(choice.error());
     choices.push_back(*choice);
   }
-  if (!choices.empty()) return choices;
-  for (const char* text : {"hqq:bits=8,group=64", "hqq:bits=4,group=64", "hqq:bits=3,group=64", "hqq:bits=2,group=64"})
-    if (auto choice = Choice::parse(text)) choices.push_back(*choice);
-  for (const Scheme* scheme : allSchemes())
-    if (scheme->info().id != "hqq") choices.emplace_back(*scheme);
-  return choices;
+  return choices.empty() ? reportChoices() : choices;
 }
 
 struct Pictures {

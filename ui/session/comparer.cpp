@@ -74,7 +74,7 @@ void Comparer::startMissing() {
     missing.push_back(candidate.choice);
   }
   if (missing.empty()) return;
-  const auto title = tr("Compare %n scheme(s)", nullptr, static_cast<int>(missing.size()));
+  const auto title = missing.size() == 1 ? tr("Compare 1 scheme") : tr("Compare %1 schemes").arg(missing.size());
   m_lane.start(title, m_session.backend(),
                [this, missing, file = state.file, name = state.tensor](const JobContext& job) -> Result<double> {
                  QElapsedTimer clock;

@@ -3,6 +3,7 @@
 // Above `sampleAbove` weights a first answer comes from every 16th block of rows; it is always marked as sampled.
 #pragma once
 #include "core/quant/layout.h"
+#include "core/report/statistics.h"
 #include "core/report/step_error.h"
 #include "core/run/run.h"
 #include "ui/session/matrix_source.h"
@@ -13,18 +14,13 @@
 
 namespace nibble {
 
-struct RowQuantiles {
-  float low = 0, percent1 = 0, median = 0, percent99 = 0, high = 0;  // linear between order statistics
-};
-
-// Facts of the weights themselves. Weights that are not finite are left out of the figures and counted.
+// Facts of the weights themselves. Weights that are not finite are left out.
 struct TensorFacts {
   Tensor tensor;
-  double absMax = 0, kurtosis = 0;   // kurtosis: fourth central moment over the squared variance, 3 for a Gaussian
-  std::uint64_t nonFinite = 0;
-  std::vector<RowQuantiles> rows;
+  TensorStatistics statistics;
+  std::vector<RowSpread> rows;
   Histogram weights;
-  Cell largest;                      // place of the largest |w|
+  Cell largest;              // place of the largest |w|, the first of equals
 };
 
 struct Exploration {

@@ -5,6 +5,7 @@
 #include "ui/session/explorer.h"
 #include "ui/session/preflight.h"
 #include "ui/session/session.h"
+#include "ui/session/session_text.h"
 
 #include <QDir>
 #include <QFileInfo>
@@ -125,7 +126,7 @@ void Exporter::start() {
   job.format = chosen;
   job.runtime = runtime();
   job.out = out();
-  job.all = state.exporting.copyRest;
+  job.all = copiesRest(state.exporting);
   clearResult();
   m_lane.start(tr("Export to %1").arg(QString::fromStdString(job.out.filename().string())), m_session.backend(),
                [this, job](const JobContext& context) {

@@ -1,35 +1,28 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/opened_file.h"
 
-#include <map>
+#include "core/report/lint.h"
+
+#include <algorithm>
+#include <unordered_map>
 
 namespace nibble {
 namespace {
 
-// What the header alone says about a tensor.
-void mark(TensorItem& item, const WeightItem& weight, DType usual) {
-  if (elementCount(weight.shape) == 0) {
-    item.mark = TreeMark::Warning;
-    item.markText = "the tensor is empty";
-  } else if (item.worthQuantizing && !weight.packed && weight.type != usual) {
-    item.mark = TreeMark::Note;
-    item.markText = "stored as " + std::string(info(weight.type).name) + ", most matrices here are " + std::string(info(usual).name);
+// What the headers alone say, as marks of the tree.
+void markItems(const Checkpoint& checkpoint, std::vector<TensorItem>& items) {
+  std::unordered_map<std::string_view, TensorItem*> byName;
+  for (auto& item : items) byName.emplace(item.name, &item);
+  for (const auto& finding : lintHeaders(checkpoint.entries())) {
+    const auto found = byName.find(finding.tensor);
+    if (found == byName.end()) continue;
+    auto& item = *found->second;
+    item.mark = std::max(item.mark, finding.severity == Severity::Warning ? TreeMark::Warning : TreeMark::Note);
+    item.markText += (item.markText.empty() ? "" : "\n") + finding.what;
   }
 }
 
-DType usualType(const WeightList& weights) {
-  std::map<DType, std::size_t> counts;
-  for (const auto& item : weights.items())
-    if (item.shape.size() >= 2 && !item.packed) ++counts[item.type];
-  DType usual = DType::F32;
-  std::size_t most = 0;
-  for (const auto& [type, count] : counts)
-    if (count > most) { usual = type; most = count; }
-  return usual;
-}
-
 std::shared_ptr<const TensorTree> treeOf(const WeightList& weights) {
-  const DType usual = usualType(weights);
   std::vector<TensorItem> items;
   items.reserve(weights.items().size());
   for (const auto& weight : weights.items()) {
@@ -39,9 +32,9 @@ std::shared_ptr<const TensorTree> treeOf(const WeightList& weights) {
     item.sizeBytes = weight.sizeBytes;
     item.type = weight.packed ? weights.packedLayers()[*weight.packed].layer.description : std::string(info(weight.type).name);
     item.worthQuantizing = weight.packed.has_value() || worthQuantizing(weights.checkpoint().entries()[weight.entry]);
-    mark(item, weight, usual);
     items.push_back(std::move(item));
   }
+  markItems(weights.checkpoint(), items);
   return std::make_shared<const TensorTree>(std::move(items));
 }
 

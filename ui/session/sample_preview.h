@@ -16,10 +16,10 @@ struct SamplePreview {
     int bits = 0;
     std::string choice;              // text form
     double bitsPerWeight = 0, sqnrDb = 0;
-    std::vector<double> levels;      // of a group of median scale
+    std::vector<double> levels;      // of a group with a large scale
   };
   std::string tensor;
-  std::uint64_t weights = 0;
+  std::uint64_t weights = 0, tensors = 0, sizeBytes = 0;  // of the matrix; of the file
   Histogram histogram;
   std::vector<Setting> settings;
 };

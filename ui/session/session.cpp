@@ -7,17 +7,12 @@
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/session_text.h"
+#include "ui/session/presets.h"
 #include "ui/session/state_command.h"
 
 #include <algorithm>
 
 namespace nibble {
-
-std::optional<Choice> firstChoice() {
-  if (const Scheme* scheme = findScheme("hqq")) return Choice(*scheme);
-  if (allSchemes().empty()) return std::nullopt;
-  return Choice(*allSchemes().front());
-}
 
 Session::Session(QObject* parent) : QObject(parent) {
   m_state.choice = firstChoice();

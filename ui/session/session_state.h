@@ -65,7 +65,5 @@ struct SessionState {
   }
 };
 
-// hqq with its defaults, or the first scheme there is.
-std::optional<Choice> firstChoice();
 
 }  // namespace nibble

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/session_text.h"
 
+#include "core/formats/format.h"
 #include <QStringList>
 #include <algorithm>
 
@@ -101,12 +102,17 @@ QString inspectCommand(const SessionState& state, const Cell& cell) {
   return parts.join(' ');
 }
 
+bool copiesRest(const ExportSettings& settings) {
+  const Format* format = findFormat(settings.format);
+  return settings.copyRest && (format == nullptr || format->info().extension != ".npz");
+}
+
 QString exportCommand(const SessionState& state) {
   if (!state.file || !state.choice) return {};
   QStringList parts = {"nibblescope-cli", "export", word(state.file->path.string()), word(state.choice->text())};
   parts << "--format" << word(state.exporting.format) << "--out" << word(state.exporting.out);
   if (!state.exporting.runtime.empty()) parts << "--target" << word(state.exporting.runtime);
-  if (state.exporting.copyRest) parts << "--all";
+  if (copiesRest(state.exporting)) parts << "--all";
   if (state.exporting.selectionOnly)
     for (const auto& tensor : state.selection) parts << "--tensor" << word(tensor);
   return parts.join(' ');

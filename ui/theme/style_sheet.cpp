@@ -24,8 +24,9 @@ QFrame[look="badBar"] { background: @panel; border: 1px solid @bad; border-radiu
 QFrame[look="dropArea"] { background: transparent; border: 1px dashed @borderStrong; border-radius: 4px; }
 QScrollArea { background: transparent; border: none; }
 QToolTip { background: @panel; color: @text; border: 1px solid @borderStrong; padding: 4px 6px; }
-QMenuBar { background: @window; border-bottom: 1px solid @border; min-height: 29px; max-height: 29px; padding-left: 7px; }
-QMenuBar::item { background: transparent; padding: 6px 10px; font-size: @S1; }
+QFrame#menuRow { background: @window; border: none; border-bottom: 1px solid @border; }
+QMenuBar { background: transparent; border: none; min-height: 29px; max-height: 29px; padding-left: 7px; }
+QMenuBar::item { background: transparent; padding: 0 10px; font-size: @S1; }
 QMenuBar::item:selected, QMenuBar::item:pressed { background: @accentSoft; }
 QMenu { background: @panel; border: 1px solid @borderStrong; padding: 4px 0; }
 QMenu::item { padding: 5px 24px 5px 28px; }
@@ -56,6 +57,7 @@ QLabel[look="title"] { font-weight: bold; }
 QLabel[look="label"] { color: @text2; }
 QLabel[look="hint"] { color: @text2; font-size: @S-1; }
 QLabel[look="faint"] { color: @text3; font-size: @S-1; }
+QLabel[look="boldHint"] { font-size: @S-1; font-weight: bold; }
 QLabel[look="key"] { font-size: @S10; font-weight: bold; }
 QLabel[look="good"] { color: @good; }
 QLabel[look="warn"] { color: @warn; }
@@ -91,6 +93,8 @@ QToolButton[look="segment"][place="last"] { border-right: 1px solid @border; bor
 QToolButton[look="segment"][place="only"] { border-radius: 3px; border-right: 1px solid @border; }
 QToolButton[look="segment"][impossible="true"] { color: @text3; text-decoration: line-through; }
 QToolButton[small="true"], QPushButton[small="true"] { min-height: 18px; font-size: @S-1; }
+QToolButton[look="segment"][small="true"] { padding: 0 4px; }
+QLineEdit > QToolButton { border: none; padding: 0; min-height: 0; background: transparent; }
 QToolButton::menu-indicator { image: none; }
 )";
 
@@ -102,6 +106,7 @@ QLineEdit:hover, QSpinBox:hover, QDoubleSpinBox:hover, QComboBox:hover { border-
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled { background: @sunken; color: @text3; }
 QLineEdit[invalid="true"], QSpinBox[invalid="true"], QDoubleSpinBox[invalid="true"] { border: 1px solid @bad; }
 QComboBox { padding: 0 8px; }
+QComboBox[small="true"] { min-height: 18px; font-size: @S-1; }
 QComboBox::drop-down { border: none; width: 24px; }
 QComboBox::down-arrow { image: url(:/icons/style/chevron-down-@variant.svg); width: 14px; height: 14px; }
 QComboBox::down-arrow:disabled { image: url(:/icons/style/chevron-down-off-@variant.svg); }
@@ -142,6 +147,10 @@ QTreeView::branch:has-children:open { image: url(:/icons/style/chevron-down-@var
 QHeaderView { background: @sunken; border: none; }
 QHeaderView::section { background: @sunken; color: @text2; border: none; border-bottom: 1px solid @border; padding: 0 6px;
   min-height: 25px; font-size: @S-1; }
+QHeaderView::up-arrow { subcontrol-origin: padding; subcontrol-position: top center; image: url(:/icons/style/chevron-up-@variant.svg);
+  width: 9px; height: 9px; }
+QHeaderView::down-arrow { subcontrol-origin: padding; subcontrol-position: top center;
+  image: url(:/icons/style/chevron-down-@variant.svg); width: 9px; height: 9px; }
 QTableCornerButton::section { background: @sunken; border: none; }
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }

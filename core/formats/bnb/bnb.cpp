@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// bitsandbytes 4-bit weights in safetensors (plan.h has the arithmetic): for a weight W the codes W (two a byte, the first in the
-// high nibble), W.absmax, W.quant_map and the state as JSON; nested also W.nested_absmax and W.nested_quant_map.
+// bitsandbytes 4-bit weights in safetensors (plan.h has the arithmetic): for a weight W the codes W (two a byte, the first in
+// the high nibble), W.absmax, W.quant_map and the state as JSON; nested also W.nested_absmax and W.nested_quant_map.
 #include "core/formats/bnb/plan.h"
 #include "core/formats/bnb/proof.h"
 #include "core/formats/tools.h"
@@ -23,7 +23,8 @@ std::string spaced(const std::string& compact) {
 }
 
 std::string stateText(const bnb::Plan& plan, const Shape& shape) {
-  nlohmann::ordered_json state = {{"quant_type", plan.kind()}, {"blocksize", plan.block}, {"dtype", typeName(plan.type)}, {"shape", shape}};
+  nlohmann::ordered_json state = {
+      {"quant_type", plan.kind()}, {"blocksize", plan.block}, {"dtype", typeName(plan.type)}, {"shape", shape}};
   if (plan.nested) {
     state["nested_blocksize"] = 256;
     state["nested_dtype"] = "float32";
@@ -35,8 +36,11 @@ std::string stateText(const bnb::Plan& plan, const Shape& shape) {
 class BnbFormat final : public Format {
  public:
   [[nodiscard]] const FormatInfo& info() const override {
-    static const FormatInfo info = {"bnb", "bitsandbytes NF4 and FP4 in safetensors: codes, absmax, quant_state",
-                                    "bitsandbytes 0.50 functional.py, QuantState", {"bitsandbytes", "transformers", "vllm"}, ".safetensors"};
+    static const FormatInfo info = {"bnb",
+                                    "bitsandbytes NF4 and FP4 in safetensors: codes, absmax, quant_state",
+                                    "bitsandbytes 0.50 functional.py, QuantState",
+                                    {"bitsandbytes", "transformers", "vllm"},
+                                    ".safetensors"};
     return info;
   }
 
@@ -45,7 +49,8 @@ class BnbFormat final : public Format {
     return plan ? std::nullopt : std::optional(plan.error().message);
   }
 
-  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const override {
+  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime,
+                                                  const std::vector<ExportLayer>& layers) const override {
     return bnb::preflight(runtime, layers);
   }
 
@@ -95,7 +100,8 @@ class BnbFormat final : public Format {
     return bnb::read(checkpoint, layer);
   }
 
-  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
+  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                       const std::string& name) const override {
     return proof::decodeBnb(file, name);
   }
 };

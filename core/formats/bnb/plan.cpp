@@ -16,19 +16,21 @@ Status checkRule(const QuantizedTensor& tensor) {
   if (const auto reason = plainRefusal(tensor)) return fail(*reason);
   if (tensor.levels.kind != Levels::Kind::Table || tensor.levels.grouping || tensor.levels.levelCount != 16)
     return fail("bitsandbytes stores NF4 or FP4 levels");
-  if (tensor.rule != ValueRule::Scale || !tensor.scale) return fail("bitsandbytes scales by the block's largest magnitude and adds nothing");
+  if (tensor.rule != ValueRule::Scale || !tensor.scale)
+    return fail("bitsandbytes scales by the block's largest magnitude and adds nothing");
   const Arithmetic& arithmetic = tensor.arithmetic;
   if (arithmetic.fused || (arithmetic.step != FloatType::F32 && arithmetic.step != arithmetic.result))
     return fail("its rounding is not that of bitsandbytes (one product, rounded once)");
   const FloatType type = arithmetic.result;
-  if (type != FloatType::F32 && type != FloatType::F16 && type != FloatType::BF16) return fail("bitsandbytes gives float32, float16 or bfloat16 weights");
+  if (type != FloatType::F32 && type != FloatType::F16 && type != FloatType::BF16)
+    return fail("bitsandbytes gives float32, float16 or bfloat16 weights");
   return {};
 }
 
 Result<Nested> nestedOf(const QuantizedTensor& scales) {
   const std::array<float, 256>& map = dynamicMap();
-  const bool mapped = scales.levels.kind == Levels::Kind::Table && scales.levels.table.size() == map.size() && !scales.levels.grouping &&
-                      std::equal(map.begin(), map.end(), scales.levels.table.begin());
+  const bool mapped = scales.levels.kind == Levels::Kind::Table && scales.levels.table.size() == map.size() &&
+                      !scales.levels.grouping && std::equal(map.begin(), map.end(), scales.levels.table.begin());
   const auto* codes = scales.codes.as<std::uint8_t>();
   if (!mapped || codes == nullptr || scales.rule != ValueRule::ScalePlusBias || !scales.scale || !scales.zero ||
       !(scales.arithmetic == Arithmetic{}))
@@ -44,12 +46,24 @@ Result<Nested> nestedOf(const QuantizedTensor& scales) {
 
 }  // namespace
 
-const std::array<float, 16> nf4Table = {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f,
-                                        -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0.0f,
-                                        0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
-                                        0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+const std::array<float, 16> nf4Table = {-1.0f,
+                                        -0.6961928009986877f,
+                                        -0.5250730514526367f,
+                                        -0.39491748809814453f,
+                                        -0.28444138169288635f,
+                                        -0.18477343022823334f,
+                                        -0.09105003625154495f,
+                                        0.0f,
+                                        0.07958029955625534f,
+                                        0.16093020141124725f,
+                                        0.24611230194568634f,
+                                        0.33791524171829224f,
+                                        0.44070982933044434f,
+                                        0.5626170039176941f,
+                                        0.7229568362236023f,
+                                        1.0f};
 // Sign in bit 3, magnitudes in twelfths: 0, 1/16, 8, 12, 4, 6, 2, 3.
-const std::array<float, 16> fp4Table = {0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 0.5f, 2.0f / 12, 0.25f,
+const std::array<float, 16> fp4Table = {0.0f, 0.0625f / 12,  8.0f / 12,  1.0f,  4.0f / 12,  0.5f,  2.0f / 12,  0.25f,
                                         0.0f, -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -0.5f, -2.0f / 12, -0.25f};
 
 // Seven decades, decade i with the 2^i midpoints of an even division of [0.1, 1], both signs, and 0 and 1. The division is
@@ -63,7 +77,8 @@ const std::array<float, 256>& dynamicMap() {
       const int count = 1 << decade;
       const float step = (1.0f - 0.1f) / static_cast<float>(count);
       const auto boundary = [&](int i) {
-        return i < (count + 1) / 2 ? std::fma(step, static_cast<float>(i), 0.1f) : std::fma(-step, static_cast<float>(count - i), 1.0f);
+        return i < (count + 1) / 2 ? std::fma(step, static_cast<float>(i), 0.1f)
+                                   : std::fma(-step, static_cast<float>(count - i), 1.0f);
       };
       for (int i = 0; i < count; ++i) {
         const float value = (boundary(i) + boundary(i + 1)) / 2 * powers[static_cast<std::size_t>(decade)];

@@ -24,8 +24,8 @@ struct Nested {
 struct Plan {
   bool nf4 = true;
   std::uint64_t block = 64;
-  FloatType type = FloatType::F32;   // of the decoded weights
-  std::vector<float> absmax;         // one per block, decoded where nested
+  FloatType type = FloatType::F32;  // of the decoded weights
+  std::vector<float> absmax;        // one per block, decoded where nested
   std::optional<Nested> nested;
 
   [[nodiscard]] std::string kind() const { return nf4 ? "nf4" : "fp4"; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The layout followed here, from the format's description alone: W is U8 [ceil(n / 2), 1], weight 2i in the high nibble of byte
-// i; w = table[code] * absmax of its block, a float32 product rounded to the state's dtype. Nested, absmax are codes of the signed
-// 8-bit dynamic map: map[code] * nested_absmax + nested_offset. The tables in the file must be the format's own.
+// i; w = table[code] * absmax of its block, a float32 product rounded to the state's dtype. Nested, absmax are codes of the
+// signed 8-bit dynamic map: map[code] * nested_absmax + nested_offset. The tables in the file must be the format's own.
 #include "core/formats/bnb/proof.h"
 
 #include "core/formats/proof_container.h"
@@ -22,12 +22,26 @@ struct State {
 
 std::vector<float> levelTable(const std::string& kind) {
   if (kind == "nf4")
-    return {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
-            -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
-            0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+    return {-1.0f,
+            -0.6961928009986877f,
+            -0.5250730514526367f,
+            -0.39491748809814453f,
+            -0.28444138169288635f,
+            -0.18477343022823334f,
+            -0.09105003625154495f,
+            0.0f,
+            0.07958029955625534f,
+            0.16093020141124725f,
+            0.24611230194568634f,
+            0.33791524171829224f,
+            0.44070982933044434f,
+            0.5626170039176941f,
+            0.7229568362236023f,
+            1.0f};
   std::vector<float> table;
   for (const double sign : {1.0, -1.0})
-    for (const double twelfths : {0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0}) table.push_back(static_cast<float>(sign * twelfths / 12.0 + 0.0));
+    for (const double twelfths : {0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0})
+      table.push_back(static_cast<float>(sign * twelfths / 12.0 + 0.0));
   return table;
 }
 
@@ -57,7 +71,8 @@ Status expectTable(const Container& file, const std::string& name, const std::ve
   if (!array->is("F32", {wanted.size()})) return fail(name + ": unexpected type or shape");
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const bool bothZero = wanted[i] == 0 && array->unsignedAt(i) == 0;
-    if (!bothZero && (wanted[i] == 0 || array->floatAt(i) != wanted[i])) return fail(name + ": entry " + std::to_string(i) + " is not the format's");
+    if (!bothZero && (wanted[i] == 0 || array->floatAt(i) != wanted[i]))
+      return fail(name + ": entry " + std::to_string(i) + " is not the format's");
   }
   return {};
 }
@@ -91,7 +106,8 @@ Result<State> parseState(const std::string& text, const std::string& key, const 
   }
   if (json.size() != keys || state.kind != kind) return fail(key + ": unexpected keys");
   if (state.type != "float32" && state.type != "float16" && state.type != "bfloat16") return fail(key + ": unexpected dtype");
-  if (state.block < 32 || state.block > 4096 || (state.block & (state.block - 1)) != 0) return fail(key + ": unexpected blocksize");
+  if (state.block < 32 || state.block > 4096 || (state.block & (state.block - 1)) != 0)
+    return fail(key + ": unexpected blocksize");
   return state;
 }
 
@@ -105,7 +121,7 @@ Result<std::vector<float>> blockScales(const Container& file, const std::string&
     for (std::uint64_t i = 0; i < blocks; ++i) scales[i] = absmax->floatAt(i);
     return scales;
   }
-  const std::vector<float> map = signedDynamicMap();
+  static const std::vector<float> map = signedDynamicMap();
   NIBBLE_TRY(expectTable(file, name + ".nested_quant_map", map));
   const auto outer = file.read(name + ".nested_absmax");
   if (!outer) return fail(outer.error());
@@ -139,7 +155,8 @@ Result<std::vector<float>> decodeLayer(const Container& file, const std::string&
     values[i] = rounded(level * (*scales)[i / state->block], state->type);
   }
   const std::uint64_t fill = kind == "nf4" ? 7 : 0;
-  if (state->count % 2 != 0 && (codes->unsignedAt(state->count / 2) & 15u) != fill) return fail(name + ": the last nibble is not the code of 0");
+  if (state->count % 2 != 0 && (codes->unsignedAt(state->count / 2) & 15u) != fill)
+    return fail(name + ": the last nibble is not the code of 0");
   return values;
 }
 

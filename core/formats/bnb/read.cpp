@@ -19,7 +19,9 @@ struct State {
   Shape shape;
 };
 
-std::string stateKey(const std::string& name, bool nf4) { return name + ".quant_state.bitsandbytes__" + (nf4 ? "nf4" : "fp4"); }
+std::string stateKey(const std::string& name, bool nf4) {
+  return name + ".quant_state.bitsandbytes__" + (nf4 ? "nf4" : "fp4");
+}
 
 std::uint64_t sizeAt(const Json& json, const char* key) {
   return json.contains(key) && json[key].is_number_unsigned() ? json[key].get<std::uint64_t>() : 0;
@@ -32,17 +34,20 @@ Result<State> readState(const Checkpoint& checkpoint, const std::string& name) {
   const auto text = readText(checkpoint, key);
   if (!text) return fail(text.error());
   const Json json = Json::parse(*text, nullptr, false);
-  if (!json.is_object() || !json.contains("shape") || !json["shape"].is_array()) return fail(key + ": not a quantization state");
+  if (!json.is_object() || !json.contains("shape") || !json["shape"].is_array())
+    return fail(key + ": not a quantization state");
   state.block = sizeAt(json, "blocksize");
   if (state.block == 0) return fail(key + ": blocksize is missing");
   for (const Json& side : json["shape"]) {
-    if (!side.is_number_unsigned() || side.get<std::uint64_t>() >> 40 != 0) return fail(key + ": not a usable shape");
+    if (!side.is_number_unsigned()) return fail(key + ": not a usable shape");
     state.shape.push_back(side.get<std::uint64_t>());
   }
+  if (!plausibleCount(state.shape)) return fail(key + ": not a usable shape");
   const Json type = json.contains("dtype") ? json["dtype"] : Json();
   state.type = type == "float16" ? FloatType::F16 : type == "bfloat16" ? FloatType::BF16 : FloatType::F32;
   state.nestedBlock = sizeAt(json, "nested_blocksize");
-  if (state.nestedBlock != 0 && json.contains("nested_offset") && json["nested_offset"].is_number()) state.offset = json["nested_offset"];
+  if (state.nestedBlock != 0 && json.contains("nested_offset") && json["nested_offset"].is_number())
+    state.offset = json["nested_offset"];
   return state;
 }
 
@@ -56,7 +61,8 @@ Result<Plane> nestedPlane(const Checkpoint& checkpoint, const std::string& name,
   if (codes->size() != count) return fail(name + ".absmax: expected one code for each block");
   if (map->size() != 256) return fail(name + ".nested_quant_map: expected 256 numbers");
   const Grouping blocks = Grouping::flat(1, count, state.nestedBlock);
-  if (absmax->size() != blocks.groupCount()) return fail(name + ".nested_absmax: expected " + std::to_string(blocks.groupCount()) + " numbers");
+  if (absmax->size() != blocks.groupCount())
+    return fail(name + ".nested_absmax: expected " + std::to_string(blocks.groupCount()) + " numbers");
   auto nested = std::make_shared<QuantizedTensor>();
   nested->rows = 1;
   nested->columns = count;
@@ -89,7 +95,8 @@ std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
       PackedLayer layer{name, {}, {*weight, i}, state->shape};
       for (const char* part : {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"})
         if (const auto index = checkpoint.find(name + part)) layer.parts.push_back(*index);
-      layer.description = std::string(nf4 ? "nf4" : "fp4") + " block " + std::to_string(state->block) + (state->nestedBlock != 0 ? " nested" : "");
+      layer.description = std::string(nf4 ? "nf4" : "fp4") + " block " + std::to_string(state->block) +
+                          (state->nestedBlock != 0 ? " nested" : "");
       layers.push_back(std::move(layer));
     }
   }
@@ -105,7 +112,8 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
   const auto bytes = readBytes(checkpoint, name);
   if (!bytes) return fail(bytes.error());
   const auto layout = highNibbleLayout(count);
-  if (bytes->size() != layout->sizeBytes()) return fail(name + ": expected " + std::to_string(layout->sizeBytes()) + " bytes of codes");
+  if (bytes->size() != layout->sizeBytes())
+    return fail(name + ": expected " + std::to_string(layout->sizeBytes()) + " bytes of codes");
   const auto table = readFloats(checkpoint, name + ".quant_map");
   if (!table) return fail(table.error());
   if (table->size() != 16) return fail(name + ".quant_map: expected 16 numbers");

@@ -32,7 +32,9 @@ std::string settingsText(const ExportLayer& layer) {
   return plan ? plan->kind() + (plan->nested ? " with double quantization" : "") : "other levels";
 }
 
-std::string typeText(const ExportLayer& layer) { return std::string(typeName(layer.tensor->arithmetic.result)); }
+std::string typeText(const ExportLayer& layer) {
+  return std::string(typeName(layer.tensor->arithmetic.result));
+}
 
 Verdict held(const std::vector<ExportLayer>& layers) {
   return noneRefused(
@@ -56,9 +58,13 @@ Verdict evenCount(const std::vector<ExportLayer>& layers) {
   return {true, "two codes a byte"};
 }
 
-Verdict sharedSettings(const std::vector<ExportLayer>& layers) { return sameOverLayers(layers, settingsText); }
+Verdict sharedSettings(const std::vector<ExportLayer>& layers) {
+  return sameOverLayers(layers, settingsText);
+}
 
-Verdict dtypeNamed(const std::vector<ExportLayer>& layers) { return {true, distinct(layers, typeText)}; }
+Verdict dtypeNamed(const std::vector<ExportLayer>& layers) {
+  return {true, distinct(layers, typeText)};
+}
 
 }  // namespace
 
@@ -69,7 +75,10 @@ std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<Ex
       {"quant_state names the decoded type", {}, "bitsandbytes 0.50 functional.py, QuantState", dtypeNamed},
       {"Weights are matrices", {"transformers", "vllm"}, transformersSource, twoDimensional},
       {"An even number of weights", {"transformers", "vllm"}, transformersSource, evenCount},
-      {"Every tensor is a layer's weight", {"bitsandbytes", "transformers", "vllm"}, "bitsandbytes 0.50 nn/modules.py, Linear4bit", namesEndInWeight},
+      {"Every tensor is a layer's weight",
+       {"bitsandbytes", "transformers", "vllm"},
+       "bitsandbytes 0.50 nn/modules.py, Linear4bit",
+       namesEndInWeight},
       {"All layers share levels and nesting", {"transformers", "vllm"}, vllmSource, sharedSettings},
   };
   return apply(rules, runtime, layers);

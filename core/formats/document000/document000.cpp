@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reference document 000's layer: the flattened weights in groups, w = q * scale + zero, ten 3-bit codes a 32-bit word, the first
-// in the highest used bits. P.pqdata I32 [ceil(n / 10)] with n the weights filled up to whole groups by the last one's code,
-// P.scale and P.zero [groups, 1], P.shape I64, P.bits and P.group_size I64 numbers. Arithmetic is in the type of scale and zero.
+// Reference document 000's layer: the flattened weights in groups, w = q * scale + zero, ten 3-bit codes a 32-bit word, the
+// first in the highest used bits. P.pqdata I32 [ceil(n / 10)] with n the weights filled up to whole groups by the last one's
+// code, P.scale and P.zero [groups, 1], P.shape I64, P.bits and P.group_size I64 numbers. Arithmetic is in the type of scale
+// and zero.
 #include "core/formats/document000/proof.h"
 #include "core/formats/rules.h"
 #include "core/formats/tools.h"
@@ -24,18 +25,22 @@ struct Plan {
 Result<Plan> planFor(const QuantizedTensor& tensor) {
   if (const auto reason = plainRefusal(tensor)) return fail(*reason);
   if (tensor.levels.kind != Levels::Kind::Identity) return fail("its levels are not evenly spaced");
-  if (tensor.width.uniform > slotBits) return fail(std::to_string(tensor.width.uniform) + " bits do not fit the document's 3-bit slots");
+  if (tensor.width.uniform > slotBits)
+    return fail(std::to_string(tensor.width.uniform) + " bits do not fit the document's 3-bit slots");
   if (!tensor.scale || !tensor.zero || tensor.rule != ValueRule::ScalePlusBias)
     return fail("document 000 adds a minimum after scaling (q * scale + zero)");
   const FloatType step = tensor.arithmetic.step;
-  if (tensor.arithmetic.fused || step != tensor.arithmetic.result || (step != FloatType::F32 && step != FloatType::F16 && step != FloatType::BF16))
+  if (tensor.arithmetic.fused || step != tensor.arithmetic.result ||
+      (step != FloatType::F32 && step != FloatType::F16 && step != FloatType::BF16))
     return fail("its rounding is not the document's (each step in one type)");
   const auto length = runLengthOf(tensor.scale->grouping);
   if (!length) return fail("its groups (" + tensor.scale->grouping.describe() + ") are not runs of consecutive weights");
   Plan plan{tensor.width.uniform, *length, (tensor.weightCount() + *length - 1) / *length, step, {}, {}};
-  const auto scale = numbersOn(*tensor.scale, GroupKind::Runs, plan.group), zero = numbersOn(*tensor.zero, GroupKind::Runs, plan.group);
+  const auto scale = numbersOn(*tensor.scale, GroupKind::Runs, plan.group),
+             zero = numbersOn(*tensor.zero, GroupKind::Runs, plan.group);
   if (!scale || !zero) return fail("its minima are grouped otherwise than its scales");
-  if (!exactIn(step, *scale) || !exactIn(step, *zero)) return fail("its scales or minima are not exact in " + std::string(typeName(step)));
+  if (!exactIn(step, *scale) || !exactIn(step, *zero))
+    return fail("its scales or minima are not exact in " + std::string(typeName(step)));
   plan.scale = *scale;
   plan.zero = *zero;
   return plan;
@@ -52,14 +57,18 @@ Codes filledCodes(const QuantizedTensor& tensor, std::uint64_t count) {
 Verdict bitsFit(const std::vector<ExportLayer>& layers) {
   for (const ExportLayer& layer : layers)
     if (const auto plan = planFor(*layer.tensor); !plan) return {false, layer.name + ": " + plan.error().message};
-  return {true, distinct(layers, [](const ExportLayer& layer) { return std::to_string(layer.tensor->width.uniform); }) + " bits"};
+  return {true,
+          distinct(layers, [](const ExportLayer& layer) { return std::to_string(layer.tensor->width.uniform); }) + " bits"};
 }
 
 class Document000Format final : public Format {
  public:
   [[nodiscard]] const FormatInfo& info() const override {
-    static const FormatInfo info = {"document000", "Reference document 000: ten 3-bit codes a word, float minimum and step per group",
-                                    "reference document 000", {}, ".safetensors"};
+    static const FormatInfo info = {"document000",
+                                    "Reference document 000: ten 3-bit codes a word, float minimum and step per group",
+                                    "reference document 000",
+                                    {},
+                                    ".safetensors"};
     return info;
   }
 
@@ -68,8 +77,10 @@ class Document000Format final : public Format {
     return plan ? std::nullopt : std::optional(plan.error().message);
   }
 
-  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const override {
-    static const std::vector<Rule> rules = {{"At most 3 bits, groups of consecutive weights", {}, "reference document 000", bitsFit}};
+  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime,
+                                                  const std::vector<ExportLayer>& layers) const override {
+    static const std::vector<Rule> rules = {
+        {"At most 3 bits, groups of consecutive weights", {}, "reference document 000", bitsFit}};
     return apply(rules, runtime, layers);
   }
 
@@ -95,7 +106,8 @@ class Document000Format final : public Format {
   [[nodiscard]] std::uint64_t payloadBytes(const ExportLayer&, const std::vector<RawTensor>& arrays) const override {
     std::uint64_t bytes = 0;
     for (const RawTensor& array : arrays)
-      if (array.name.ends_with(".pqdata") || array.name.ends_with(".scale") || array.name.ends_with(".zero")) bytes += byteCount(array);
+      if (array.name.ends_with(".pqdata") || array.name.ends_with(".scale") || array.name.ends_with(".zero"))
+        bytes += byteCount(array);
     return bytes;
   }
 
@@ -121,8 +133,8 @@ class Document000Format final : public Format {
         if (const auto index = checkpoint.find(p + key)) layer.parts.push_back(*index);
       const auto shape = layer.parts.size() == 6 ? readFloats(checkpoint, p + "shape") : Result<std::vector<float>>(fail(""));
       if (!shape) continue;
-      for (const float side : *shape) layer.shape.push_back(side > 0 ? static_cast<std::uint64_t>(side) : 0);
-      layers.push_back(std::move(layer));
+      for (const float side : *shape) layer.shape.push_back(side > 0 && side < 1e12f ? static_cast<std::uint64_t>(side) : 0);
+      if (plausibleCount(layer.shape).value_or(0) != 0) layers.push_back(std::move(layer));
     }
     return layers;
   }
@@ -144,9 +156,11 @@ class Document000Format final : public Format {
     const std::uint64_t groups = (weights + length - 1) / length, count = groups * length;
     if (scale->size() != groups || zero->size() != groups) return fail(p + "scale: expected one number for each group");
     const auto type = floatTypeOf(findEntry(checkpoint, p + "scale")->type);
-    if (!type || (*type != FloatType::F32 && *type != FloatType::F16 && *type != FloatType::BF16)) return fail(p + "scale: expected F32, F16 or BF16");
+    if (!type || (*type != FloatType::F32 && *type != FloatType::F16 && *type != FloatType::BF16))
+      return fail(p + "scale: expected F32, F16 or BF16");
     const auto layout = wordLayout(count, slotBits);
-    if (words->size() != layout->sizeBytes()) return fail(p + "pqdata: expected " + std::to_string(layout->sizeBytes() / 4) + " words");
+    if (words->size() != layout->sizeBytes())
+      return fail(p + "pqdata: expected " + std::to_string(layout->sizeBytes() / 4) + " words");
     QuantizedTensor tensor;
     tensor.scheme = layer.description;
     tensor.shape = layer.shape;
@@ -164,7 +178,8 @@ class Document000Format final : public Format {
     return tensor;
   }
 
-  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
+  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                       const std::string& name) const override {
     return proof::decodeDocument000(file, name);
   }
 };

@@ -16,7 +16,8 @@ struct Layer {
 
 Result<Layer> loadLayer(const Container& file, const std::string& p) {
   Layer layer;
-  auto words = file.read(p + "pqdata"), scale = file.read(p + "scale"), zero = file.read(p + "zero"), shape = file.read(p + "shape");
+  auto words = file.read(p + "pqdata"), scale = file.read(p + "scale"), zero = file.read(p + "zero"),
+       shape = file.read(p + "shape");
   if (!words) return fail(words.error());
   if (!scale) return fail(scale.error());
   if (!zero) return fail(zero.error());
@@ -35,7 +36,8 @@ Result<Layer> loadLayer(const Container& file, const std::string& p) {
   layer.group = static_cast<std::uint64_t>(*group);
   layer.groups = (layer.weights + layer.group - 1) / layer.group;
   if (scale->type != "F32" && scale->type != "F16" && scale->type != "BF16") return fail(p + "scale: unexpected type");
-  if (!scale->is(scale->type, {layer.groups, 1}) || !zero->is(scale->type, {layer.groups, 1})) return fail(p + "scale or zero: unexpected shape");
+  if (!scale->is(scale->type, {layer.groups, 1}) || !zero->is(scale->type, {layer.groups, 1}))
+    return fail(p + "scale or zero: unexpected shape");
   if (!words->is("I32", {(layer.groups * layer.group + 9) / 10})) return fail(p + "pqdata: unexpected shape");
   layer.words = std::move(*words);
   layer.scale = std::move(*scale);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// GPTQ checkpoints, version 1 and version 2 (plan.h has the layout): for a module P the arrays P.qweight, P.qzeros, P.scales and
-// P.g_idx, the settings in config.json and quantize_config.json.
+// GPTQ checkpoints, version 1 and version 2 (plan.h has the layout): for a module P the arrays P.qweight, P.qzeros, P.scales
+// and P.g_idx, the settings in config.json and quantize_config.json.
 #include "core/formats/gptq/plan.h"
 #include "core/formats/gptq/proof.h"
 #include "core/formats/tools.h"
@@ -18,10 +18,16 @@ class GptqFormat final : public Format {
   explicit GptqFormat(Version version) : m_version(version) {}
 
   [[nodiscard]] const FormatInfo& info() const override {
-    static const FormatInfo first = {"gptq", "GPTQ safetensors, version 1: qweight, qzeros (zero - 1), scales, g_idx",
-                                     "AutoGPTQ 0.7 qlinear_cuda.py", {"transformers", "vllm", "exllamav2"}, ".safetensors"};
-    static const FormatInfo second = {"gptq_v2", "GPTQ safetensors, version 2: qweight, qzeros as they are, scales, g_idx",
-                                      "GPTQModel, checkpoint_format gptq_v2", {"transformers", "vllm"}, ".safetensors"};
+    static const FormatInfo first = {"gptq",
+                                     "GPTQ safetensors, version 1: qweight, qzeros (zero - 1), scales, g_idx",
+                                     "AutoGPTQ 0.7 qlinear_cuda.py",
+                                     {"transformers", "vllm", "exllamav2"},
+                                     ".safetensors"};
+    static const FormatInfo second = {"gptq_v2",
+                                      "GPTQ safetensors, version 2: qweight, qzeros as they are, scales, g_idx",
+                                      "GPTQModel, checkpoint_format gptq_v2",
+                                      {"transformers", "vllm"},
+                                      ".safetensors"};
     return m_version == Version::V1 ? first : second;
   }
 
@@ -30,7 +36,8 @@ class GptqFormat final : public Format {
     return plan ? std::nullopt : std::optional(plan.error().message);
   }
 
-  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const override {
+  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime,
+                                                  const std::vector<ExportLayer>& layers) const override {
     return gptq::preflight(runtime, layers, m_version);
   }
 
@@ -91,7 +98,8 @@ class GptqFormat final : public Format {
     return gptq::read(checkpoint, layer, m_version);
   }
 
-  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
+  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                       const std::string& name) const override {
     return proof::decodeGptq(file, name, m_version == Version::V1 ? 1 : 0);
   }
 

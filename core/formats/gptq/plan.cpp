@@ -32,9 +32,12 @@ class WeightLayout final : public Layout {
   [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
     const std::uint64_t row = index / m_columns, column = index % m_columns;
     const Field field = fieldOf(column, m_bits);
-    const BitPiece low{(field.word * m_rows + row) * 32 + static_cast<std::uint64_t>(field.shift), static_cast<std::uint8_t>(field.low), 0};
+    const BitPiece low{(field.word * m_rows + row) * 32 + static_cast<std::uint64_t>(field.shift),
+                       static_cast<std::uint8_t>(field.low), 0};
     if (field.high == 0) return {low};
-    return {low, {((field.word + 1) * m_rows + row) * 32, static_cast<std::uint8_t>(field.high), static_cast<std::uint8_t>(field.low)}};
+    return {
+        low,
+        {((field.word + 1) * m_rows + row) * 32, static_cast<std::uint8_t>(field.high), static_cast<std::uint8_t>(field.low)}};
   }
   [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
     const auto bits = static_cast<std::uint64_t>(m_bits);
@@ -56,7 +59,8 @@ Status checkRule(const QuantizedTensor& tensor) {
   if (tensor.shape.size() != 2) return fail("GPTQ layers are matrices; this is " + toText(tensor.shape));
   if (tensor.levels.kind != Levels::Kind::Identity) return fail("its levels are not evenly spaced");
   const int bits = tensor.width.uniform;
-  if (bits != 2 && bits != 3 && bits != 4 && bits != 8) return fail("GPTQ stores 2, 3, 4 or 8 bits, not " + std::to_string(bits));
+  if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
+    return fail("GPTQ stores 2, 3, 4 or 8 bits, not " + std::to_string(bits));
   if (tensor.rule != ValueRule::ScaleMinusZero || !tensor.scale || !tensor.zero)
     return fail("GPTQ subtracts an integer zero point before scaling; this does not");
   if (!(tensor.arithmetic == Arithmetic{})) return fail("its values are rounded at each step; GPTQ files hold exact products");
@@ -81,8 +85,10 @@ Status placeGroups(const QuantizedTensor& tensor, Plan& plan) {
     return fail("the last group is shorter: " + text::number(*length) + " does not divide " + text::number(tensor.columns));
   if (*length == 1) return fail("every column has its own scale; GPTQ groups span several inputs");
   plan.groups = tensor.columns / *length;
-  for (std::uint64_t column = 0; column < tensor.columns; ++column) plan.index.push_back(static_cast<std::uint32_t>(column / *length));
-  const auto scale = numbersOn(*tensor.scale, GroupKind::Columns, *length), zero = numbersOn(*tensor.zero, GroupKind::Columns, *length);
+  for (std::uint64_t column = 0; column < tensor.columns; ++column)
+    plan.index.push_back(static_cast<std::uint32_t>(column / *length));
+  const auto scale = numbersOn(*tensor.scale, GroupKind::Columns, *length),
+             zero = numbersOn(*tensor.zero, GroupKind::Columns, *length);
   if (!scale || !zero) return fail("its zero points are grouped otherwise than its scales");
   plan.scale = *scale;
   plan.zero = *zero;
@@ -104,7 +110,9 @@ bool Plan::sorted() const {
   return columns % groups == 0;
 }
 
-std::int64_t Plan::configGroup() const { return groups == 1 ? -1 : static_cast<std::int64_t>(columns / groups); }
+std::int64_t Plan::configGroup() const {
+  return groups == 1 ? -1 : static_cast<std::int64_t>(columns / groups);
+}
 
 bool isSymmetric(const Plan& plan) {
   const auto middle = static_cast<float>(1 << (plan.bits - 1));
@@ -130,7 +138,8 @@ std::shared_ptr<const Layout> weightLayout(std::uint64_t rows, std::uint64_t col
   return std::make_shared<WeightLayout>(rows, columns, bits);
 }
 
-std::vector<std::byte> packZeros(const std::vector<float>& zeros, std::uint64_t rows, std::uint64_t groups, int bits, Version version) {
+std::vector<std::byte> packZeros(const std::vector<float>& zeros, std::uint64_t rows, std::uint64_t groups, int bits,
+                                 Version version) {
   const std::uint64_t words = rows * static_cast<std::uint64_t>(bits) / 32;
   std::vector<std::byte> bytes(groups * words * 4);
   for (std::uint64_t group = 0; group < groups; ++group) {
@@ -149,7 +158,8 @@ std::vector<std::byte> packZeros(const std::vector<float>& zeros, std::uint64_t 
   return bytes;
 }
 
-std::vector<float> unpackZeros(std::span<const std::byte> words, std::uint64_t rows, std::uint64_t groups, int bits, Version version) {
+std::vector<float> unpackZeros(std::span<const std::byte> words, std::uint64_t rows, std::uint64_t groups, int bits,
+                               Version version) {
   const std::uint64_t perGroup = rows * static_cast<std::uint64_t>(bits) / 32;
   const std::uint32_t mask = (1u << bits) - 1;
   // GPTQModel takes the 1s off whole words of 2, 4 or 8 bit fields, with borrow: adding them to the word brings the zeros back.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The layout followed here, from the format's description alone: P.qweight I32 [K b / 32, N] - down one column n, 32 inputs are
-// b words read as one little-endian string of bits; P.qzeros I32 [G, N b / 32] - along one row the same over 32 outputs, storing
-// the zero point less the version's offset; P.scales F16 [G, N]; P.g_idx I32 [K]. W[n, k] = scale[g, n] * (q - zero[g, n]).
+// b words read as one little-endian string of bits; P.qzeros I32 [G, N b / 32] - along one row the same over 32 outputs,
+// storing the zero point less the version's offset; P.scales F16 [G, N]; P.g_idx I32 [K]. W[n, k] = scale[g, n] * (q - zero[g,
+// n]).
 #include "core/formats/gptq/proof.h"
 
 #include "core/formats/proof_container.h"
@@ -16,7 +17,8 @@ struct Layer {
 
 Result<Layer> loadLayer(const Container& file, const std::string& p) {
   Layer layer;
-  auto weight = file.read(p + "qweight"), zeros = file.read(p + "qzeros"), scales = file.read(p + "scales"), index = file.read(p + "g_idx");
+  auto weight = file.read(p + "qweight"), zeros = file.read(p + "qzeros"), scales = file.read(p + "scales"),
+       index = file.read(p + "g_idx");
   if (!weight) return fail(weight.error());
   if (!zeros) return fail(zeros.error());
   if (!scales) return fail(scales.error());
@@ -26,10 +28,12 @@ Result<Layer> loadLayer(const Container& file, const std::string& p) {
   layer.groups = scales->shape[0];
   layer.outputs = scales->shape[1];
   layer.inputs = index->shape[0];
-  if (weight->type != "I32" || weight->shape.size() != 2 || layer.inputs == 0) return fail(p + "qweight: expected I32 [in * bits / 32, out]");
+  if (weight->type != "I32" || weight->shape.size() != 2 || layer.inputs == 0)
+    return fail(p + "qweight: expected I32 [in * bits / 32, out]");
   layer.bits = weight->shape[0] * 32 / layer.inputs;
   if (layer.bits < 2 || layer.bits > 8) return fail(p + "qweight: impossible width");
-  if (!weight->is("I32", {layer.inputs * layer.bits / 32, layer.outputs}) || !zeros->is("I32", {layer.groups, layer.outputs * layer.bits / 32}))
+  if (!weight->is("I32", {layer.inputs * layer.bits / 32, layer.outputs}) ||
+      !zeros->is("I32", {layer.groups, layer.outputs * layer.bits / 32}))
     return fail(p + "qweight or qzeros: unexpected shape");
   for (std::uint64_t k = 0; k < layer.inputs; ++k)
     if (index->unsignedAt(k) >= layer.groups) return fail(p + "g_idx: no such group");

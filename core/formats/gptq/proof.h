@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Independent decoder of a GPTQ layer; proof.cpp says which layout it follows. `storedOffset` is what the file's zero points lack:
-// 1 for version 1, 0 for version 2.
+// Independent decoder of a GPTQ layer; proof.cpp says which layout it follows. `storedOffset` is what the file's zero points
+// lack: 1 for version 1, 0 for version 2.
 #pragma once
 #include "core/base/result.h"
 

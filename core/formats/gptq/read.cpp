@@ -46,10 +46,12 @@ struct Sizes {
 
 // From the shapes alone; none: these are not GPTQ's (AWQ's keys are the same, its qweight is packed along the output).
 std::optional<Sizes> sizesOf(const TensorEntry& weight, const TensorEntry& zeros, const TensorEntry& scales) {
-  if (weight.type != DType::I32 || zeros.type != DType::I32 || weight.shape.size() != 2 || zeros.shape.size() != 2 || scales.shape.size() != 2)
+  if (weight.type != DType::I32 || zeros.type != DType::I32 || weight.shape.size() != 2 || zeros.shape.size() != 2 ||
+      scales.shape.size() != 2)
     return std::nullopt;
   const std::uint64_t rows = scales.shape[1], groups = scales.shape[0];
-  if (rows == 0 || groups == 0 || weight.shape[1] != rows || zeros.shape[0] != groups || zeros.shape[1] * 32 % rows != 0) return std::nullopt;
+  if (rows == 0 || groups == 0 || weight.shape[1] != rows || zeros.shape[0] != groups || zeros.shape[1] * 32 % rows != 0)
+    return std::nullopt;
   const std::uint64_t bits = zeros.shape[1] * 32 / rows;
   if ((bits != 2 && bits != 3 && bits != 4 && bits != 8) || weight.shape[0] * 32 % bits != 0) return std::nullopt;
   const std::uint64_t columns = weight.shape[0] * 32 / bits;
@@ -110,8 +112,8 @@ std::vector<PackedLayer> detect(const Checkpoint& checkpoint, Version version) {
     PackedLayer layer{module + ".weight", {}, {i}, {sizes->rows, sizes->columns}};
     for (const char* key : {"qzeros", "scales", "g_idx"})
       if (const auto index = checkpoint.find(p + key)) layer.parts.push_back(*index);
-    layer.description = std::string(version == Version::V1 ? "gptq " : "gptq_v2 ") + std::to_string(sizes->bits) + " bit group " +
-                        std::to_string(sizes->groups == 1 ? sizes->columns : sizes->columns / sizes->groups);
+    layer.description = std::string(version == Version::V1 ? "gptq " : "gptq_v2 ") + std::to_string(sizes->bits) +
+                        " bit group " + std::to_string(sizes->groups == 1 ? sizes->columns : sizes->columns / sizes->groups);
     layers.push_back(std::move(layer));
   }
   return layers;
@@ -142,7 +144,8 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
   tensor.codes = tensor.layout->unpack(*weight, tensor.weightCount());
   std::vector<float> turned(scales->size());
   for (std::uint64_t row = 0; row < sizes->rows; ++row)
-    for (std::uint64_t group = 0; group < sizes->groups; ++group) turned[row * sizes->groups + group] = (*scales)[group * sizes->rows + row];
+    for (std::uint64_t group = 0; group < sizes->groups; ++group)
+      turned[row * sizes->groups + group] = (*scales)[group * sizes->rows + row];
   const Stored stored = *type == FloatType::F32 ? Stored::F32 : *type == FloatType::BF16 ? Stored::BF16 : Stored::F16;
   tensor.scale = Plane::numbers(*grouping, std::move(turned), stored);
   tensor.zero = zeroPlane(*grouping, unpackZeros(*zeros, sizes->rows, sizes->groups, sizes->bits, version), sizes->bits);

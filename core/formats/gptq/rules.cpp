@@ -19,7 +19,9 @@ constexpr std::string_view transformersSource = "transformers utils/quantization
 constexpr std::string_view vllmSource = "vLLM quantization/gptq.py, gptq_marlin.py";
 constexpr std::string_view exllamaSource = "exllamav2 model loader, GPTQ layers";
 
-std::string bitsText(const ExportLayer& layer) { return std::to_string(layer.tensor->width.uniform); }
+std::string bitsText(const ExportLayer& layer) {
+  return std::to_string(layer.tensor->width.uniform);
+}
 
 // Version 2 holds all that version 1 holds, so its plan describes either.
 std::string groupText(const ExportLayer& layer) {
@@ -27,8 +29,12 @@ std::string groupText(const ExportLayer& layer) {
   return plan ? text::number(plan->configGroup()) : "none";
 }
 
-std::string settingsText(const ExportLayer& layer) { return bitsText(layer) + " bits, group " + groupText(layer); }
-std::string sidesText(const ExportLayer& layer) { return toText(layer.tensor->shape); }
+std::string settingsText(const ExportLayer& layer) {
+  return bitsText(layer) + " bits, group " + groupText(layer);
+}
+std::string sidesText(const ExportLayer& layer) {
+  return toText(layer.tensor->shape);
+}
 
 template <Version version>
 Verdict held(const std::vector<ExportLayer>& layers) {
@@ -60,8 +66,9 @@ Verdict groupDivides(const std::vector<ExportLayer>& layers) {
 }
 
 Verdict sidesOfThirtyTwo(const std::vector<ExportLayer>& layers) {
-  const bool ok = std::all_of(layers.begin(), layers.end(),
-                              [](const auto& layer) { return layer.tensor->rows % 32 == 0 && layer.tensor->columns % 32 == 0; });
+  const bool ok = std::all_of(layers.begin(), layers.end(), [](const auto& layer) {
+    return layer.tensor->rows % 32 == 0 && layer.tensor->columns % 32 == 0;
+  });
   return {ok, distinct(layers, sidesText)};
 }
 
@@ -88,13 +95,17 @@ Verdict zerosStored(const std::vector<ExportLayer>& layers) {
   return {low >= 1, "zero points " + text::number(low) + " to " + text::number(high)};
 }
 
-Verdict zerosAnyCode(const std::vector<ExportLayer>& layers) { return {true, zerosStored(layers).detail}; }
+Verdict zerosAnyCode(const std::vector<ExportLayer>& layers) {
+  return {true, zerosStored(layers).detail};
+}
 
 Verdict fourBits(const std::vector<ExportLayer>& layers) {
   return {everyPlan(layers, [](const Plan& plan) { return plan.bits == 4; }), distinct(layers, bitsText)};
 }
 
-Verdict shared(const std::vector<ExportLayer>& layers) { return sameOverLayers(layers, settingsText); }
+Verdict shared(const std::vector<ExportLayer>& layers) {
+  return sameOverLayers(layers, settingsText);
+}
 
 std::string escaped(const std::string& name) {
   std::string pattern;
@@ -106,12 +117,14 @@ std::string escaped(const std::string& name) {
 }
 
 // GPTQModel's overrides by name: layers with other settings, and matrices that stay float.
-Json overrides(const std::vector<ExportLayer>& layers, const std::vector<Plan>& plans, const std::vector<std::string>& leftAlone) {
+Json overrides(const std::vector<ExportLayer>& layers, const std::vector<Plan>& plans,
+               const std::vector<std::string>& leftAlone) {
   Json dynamic = Json::object();
   for (const std::string& name : leftAlone) dynamic["-:^" + escaped(moduleName(name)) + "$"] = Json::object();
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (plans[i].bits != plans[0].bits || plans[i].configGroup() != plans[0].configGroup())
-      dynamic["+:^" + escaped(moduleName(layers[i].name)) + "$"] = {{"bits", plans[i].bits}, {"group_size", plans[i].configGroup()}};
+      dynamic["+:^" + escaped(moduleName(layers[i].name)) + "$"] = {{"bits", plans[i].bits},
+                                                                    {"group_size", plans[i].configGroup()}};
   return dynamic;
 }
 
@@ -135,7 +148,8 @@ std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<Ex
   return apply(rules, runtime, layers);
 }
 
-Result<std::string> configText(const std::vector<ExportLayer>& layers, const std::vector<std::string>& leftAlone, Version version) {
+Result<std::string> configText(const std::vector<ExportLayer>& layers, const std::vector<std::string>& leftAlone,
+                               Version version) {
   std::vector<Plan> plans;
   bool symmetric = true, sorted = true;
   for (const ExportLayer& layer : layers) {
@@ -147,9 +161,9 @@ Result<std::string> configText(const std::vector<ExportLayer>& layers, const std
   }
   if (plans.empty()) return fail("no layer to describe");
   const char* const format = version == Version::V1 ? "gptq" : "gptq_v2";
-  Json config = {{"quant_method", "gptq"}, {"bits", plans[0].bits}, {"group_size", plans[0].configGroup()}, {"damp_percent", 0.01},
-                 {"desc_act", !sorted}, {"sym", symmetric}, {"true_sequential", true}, {"lm_head", false},
-                 {"checkpoint_format", format}};
+  Json config = {{"quant_method", "gptq"},  {"bits", plans[0].bits}, {"group_size", plans[0].configGroup()},
+                 {"damp_percent", 0.01},    {"desc_act", !sorted},   {"sym", symmetric},
+                 {"true_sequential", true}, {"lm_head", false},      {"checkpoint_format", format}};
   if (Json dynamic = overrides(layers, plans, leftAlone); !dynamic.empty()) config["dynamic"] = std::move(dynamic);
   return config.dump(2) + "\n";
 }

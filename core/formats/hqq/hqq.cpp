@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// HQQ's own layers (hqq 0.2.8, HQQLinear.state_dict as encoded for safetensors): for a module P the codes P.W_q, P.scale, P.zero,
-// and 17 scalars and texts that say how to read them. plan.h has the arithmetic.
+// HQQ's own layers (hqq 0.2.8, HQQLinear.state_dict as encoded for safetensors): for a module P the codes P.W_q, P.scale,
+// P.zero, and 17 scalars and texts that say how to read them. plan.h has the arithmetic.
 #include "core/formats/hqq/plan.h"
 #include "core/formats/hqq/proof.h"
 #include "core/formats/tools.h"
@@ -13,8 +13,11 @@ using namespace formats;
 class HqqFormat final : public Format {
  public:
   [[nodiscard]] const FormatInfo& info() const override {
-    static const FormatInfo info = {"hqq", "HQQ layers in safetensors: W_q, scale, zero and their description",
-                                    "hqq 0.2.8 core/quantize.py, core/bitpack.py", {"hqq", "transformers", "vllm"}, ".safetensors"};
+    static const FormatInfo info = {"hqq",
+                                    "HQQ layers in safetensors: W_q, scale, zero and their description",
+                                    "hqq 0.2.8 core/quantize.py, core/bitpack.py",
+                                    {"hqq", "transformers", "vllm"},
+                                    ".safetensors"};
     return info;
   }
 
@@ -23,7 +26,8 @@ class HqqFormat final : public Format {
     return plan ? std::nullopt : std::optional(plan.error().message);
   }
 
-  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const override {
+  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime,
+                                                  const std::vector<ExportLayer>& layers) const override {
     return hqq::preflight(runtime, layers);
   }
 
@@ -45,7 +49,8 @@ class HqqFormat final : public Format {
   [[nodiscard]] std::uint64_t payloadBytes(const ExportLayer&, const std::vector<RawTensor>& arrays) const override {
     std::uint64_t bytes = 0;
     for (const RawTensor& array : arrays)
-      if (array.name.ends_with(".W_q") || array.name.ends_with(".scale") || array.name.ends_with(".zero")) bytes += byteCount(array);
+      if (array.name.ends_with(".W_q") || array.name.ends_with(".scale") || array.name.ends_with(".zero"))
+        bytes += byteCount(array);
     return bytes;
   }
 
@@ -64,7 +69,8 @@ class HqqFormat final : public Format {
     return hqq::read(checkpoint, layer);
   }
 
-  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
+  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                       const std::string& name) const override {
     return proof::decodeHqq(file, name);
   }
 

@@ -11,13 +11,16 @@ Status checkRule(const QuantizedTensor& tensor) {
   if (const auto reason = plainRefusal(tensor)) return fail(*reason);
   if (tensor.shape.size() != 2) return fail("HQQ layers are matrices; this is " + toText(tensor.shape));
   if (tensor.levels.kind != Levels::Kind::Identity) return fail("its levels are not evenly spaced");
-  if (tensor.rule == ValueRule::ScalePlusBias) return fail("it adds a minimum after scaling; HQQ subtracts a zero point before");
+  if (tensor.rule == ValueRule::ScalePlusBias)
+    return fail("it adds a minimum after scaling; HQQ subtracts a zero point before");
   if (!tensor.scale) return fail("it has no scales");
   if (tensor.scale->nested || (tensor.zero && tensor.zero->nested))
     return fail("its scales or zero points are quantized themselves, which hqq 0.2 no longer loads");
   const FloatType step = tensor.arithmetic.step;
-  if (tensor.arithmetic.fused || step != tensor.arithmetic.result) return fail("its rounding is not HQQ's (each step in one type)");
-  if (step != FloatType::F32 && step != FloatType::F16 && step != FloatType::BF16) return fail("HQQ computes in float32, float16 or bfloat16");
+  if (tensor.arithmetic.fused || step != tensor.arithmetic.result)
+    return fail("its rounding is not HQQ's (each step in one type)");
+  if (step != FloatType::F32 && step != FloatType::F16 && step != FloatType::BF16)
+    return fail("HQQ computes in float32, float16 or bfloat16");
   return {};
 }
 
@@ -45,13 +48,17 @@ Status placeNumbers(const QuantizedTensor& tensor, Plan& plan) {
   const GroupKind kind = plan.axis == 1 ? GroupKind::Runs : GroupKind::Modulo;
   const std::uint64_t n = plan.axis == 1 ? plan.group : plan.groups;
   const auto scale = numbersOn(*tensor.scale, kind, n);
-  const auto zero = tensor.rule == ValueRule::ScaleMinusZero && tensor.zero ? numbersOn(*tensor.zero, kind, n)
-                                                                            : std::optional(std::vector<float>(plan.groups, 0.0f));
+  const auto zero = tensor.rule == ValueRule::ScaleMinusZero && tensor.zero
+                        ? numbersOn(*tensor.zero, kind, n)
+                        : std::optional(std::vector<float>(plan.groups, 0.0f));
   if (!scale || !zero) return fail("its zero points are grouped otherwise than its scales");
   if (!exactIn(plan.compute, *scale) || !exactIn(plan.compute, *zero))
     return fail("its scales or zero points are not exact in " + std::string(typeName(plan.compute)));
   const Stored type = tensor.scale->stored;
-  plan.stored = plan.compute != FloatType::F32 ? plan.compute : type == Stored::F16 ? FloatType::F16 : type == Stored::BF16 ? FloatType::BF16 : FloatType::F32;
+  plan.stored = plan.compute != FloatType::F32 ? plan.compute
+                : type == Stored::F16          ? FloatType::F16
+                : type == Stored::BF16         ? FloatType::BF16
+                                               : FloatType::F32;
   if (!exactIn(plan.stored, *scale) || !exactIn(plan.stored, *zero)) plan.stored = plan.compute;
   plan.scale = *scale;
   plan.zero = *zero;
@@ -68,12 +75,20 @@ bool choiceHasNoGroup(const std::string& choice) {
 
 std::optional<Packing> packingOf(int bits) {
   switch (bits) {
-    case 8: case 6: case 5: return Packing{"8bit_u8", 8, 1, DType::U8};
-    case 4: return Packing{"4bit_u8", 4, 2, DType::U8};
-    case 3: return Packing{"3bit_32", 3, 10, DType::I32};
-    case 2: return Packing{"2bit_u8", 2, 4, DType::U8};
-    case 1: return Packing{"1bit_u8", 1, 8, DType::U8};
-    default: return std::nullopt;
+    case 8:
+    case 6:
+    case 5:
+      return Packing{"8bit_u8", 8, 1, DType::U8};
+    case 4:
+      return Packing{"4bit_u8", 4, 2, DType::U8};
+    case 3:
+      return Packing{"3bit_32", 3, 10, DType::I32};
+    case 2:
+      return Packing{"2bit_u8", 2, 4, DType::U8};
+    case 1:
+      return Packing{"1bit_u8", 1, 8, DType::U8};
+    default:
+      return std::nullopt;
   }
 }
 

@@ -12,8 +12,8 @@
 namespace nibble::formats::hqq {
 
 struct Packing {
-  std::string name;       // "4bit_u8"
-  int bits = 8;           // a slot's width
+  std::string name;         // "4bit_u8"
+  int bits = 8;             // a slot's width
   std::uint64_t slots = 1;  // a word's slots
   DType type = DType::U8;
 };

@@ -26,12 +26,20 @@ struct PackingFacts {
 
 Result<PackingFacts> packingFacts(std::int64_t bits) {
   switch (bits) {
-    case 8: case 6: case 5: return PackingFacts{"8bit_u8", 1, 8, "U8"};
-    case 4: return PackingFacts{"4bit_u8", 2, 4, "U8"};
-    case 3: return PackingFacts{"3bit_32", 10, 3, "I32"};
-    case 2: return PackingFacts{"2bit_u8", 4, 2, "U8"};
-    case 1: return PackingFacts{"1bit_u8", 8, 1, "U8"};
-    default: return fail("nbits is " + std::to_string(bits));
+    case 8:
+    case 6:
+    case 5:
+      return PackingFacts{"8bit_u8", 1, 8, "U8"};
+    case 4:
+      return PackingFacts{"4bit_u8", 2, 4, "U8"};
+    case 3:
+      return PackingFacts{"3bit_32", 10, 3, "I32"};
+    case 2:
+      return PackingFacts{"2bit_u8", 4, 2, "U8"};
+    case 1:
+      return PackingFacts{"1bit_u8", 8, 1, "U8"};
+    default:
+      return fail("nbits is " + std::to_string(bits));
   }
 }
 
@@ -82,15 +90,19 @@ Status placeGroups(const Container& file, const std::string& p, Layer& layer) {
   if (!shape->is("I64", {2})) return fail(p + "shape: expected two I64 numbers");
   const std::uint64_t out = shape->unsignedAt(0), in = shape->unsignedAt(1);
   if (out == 0 || in == 0 || out >> 32 != 0 || in >> 32 != 0) return fail(p + "shape: impossible");
-  if (layer.group <= 0 || out * in % static_cast<std::uint64_t>(layer.group) != 0) return fail(p + "group_size does not divide the layer");
+  if (layer.group <= 0 || out * in % static_cast<std::uint64_t>(layer.group) != 0)
+    return fail(p + "group_size does not divide the layer");
   const auto group = static_cast<std::uint64_t>(layer.group);
   const std::uint64_t groups = out * in / group;
   if (layer.axis != 0 && layer.axis != 1) return fail(p + "axis is neither 0 nor 1");
   layer.rows = layer.axis == 1 ? groups : group;
   layer.columns = layer.axis == 1 ? group : groups;
-  const std::vector<std::uint64_t> wanted = layer.axis == 1 ? std::vector<std::uint64_t>{groups, 1} : std::vector<std::uint64_t>{1, groups};
-  if (layer.scale.shape != wanted || !layer.zero.is(layer.scale.type, wanted)) return fail(p + "scale or zero: unexpected shape");
-  if (layer.scale.type != "F32" && layer.scale.type != "F16" && layer.scale.type != "BF16") return fail(p + "scale: unexpected type");
+  const std::vector<std::uint64_t> wanted =
+      layer.axis == 1 ? std::vector<std::uint64_t>{groups, 1} : std::vector<std::uint64_t>{1, groups};
+  if (layer.scale.shape != wanted || !layer.zero.is(layer.scale.type, wanted))
+    return fail(p + "scale or zero: unexpected shape");
+  if (layer.scale.type != "F32" && layer.scale.type != "F16" && layer.scale.type != "BF16")
+    return fail(p + "scale: unexpected type");
   return {};
 }
 
@@ -120,7 +132,8 @@ Result<std::vector<float>> decodeCodes(const Layer& layer, const std::string& p)
 
 Result<std::vector<float>> decodeLayer(const Container& file, const std::string& p) {
   Layer layer;
-  const auto bits = file.number(p + "nbits", "I32"), axis = file.number(p + "axis", "I32"), group = file.number(p + "group_size", "I32");
+  const auto bits = file.number(p + "nbits", "I32"), axis = file.number(p + "axis", "I32"),
+             group = file.number(p + "group_size", "I32");
   if (!bits) return fail(bits.error());
   if (!axis) return fail(axis.error());
   if (!group) return fail(group.error());
@@ -134,7 +147,8 @@ Result<std::vector<float>> decodeLayer(const Container& file, const std::string&
   NIBBLE_TRY(loadArrays(file, p, layer));
   NIBBLE_TRY(expectDescription(file, p, layer, *facts));
   NIBBLE_TRY(placeGroups(file, p, layer));
-  if (!layer.codes.is(facts->type, {(layer.rows + layer.slots - 1) / layer.slots, layer.columns})) return fail(p + "W_q: unexpected type or shape");
+  if (!layer.codes.is(facts->type, {(layer.rows + layer.slots - 1) / layer.slots, layer.columns}))
+    return fail(p + "W_q: unexpected type or shape");
   return decodeCodes(layer, p);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reading HQQ layers, as hqq itself or transformers saved them. Detection is by keys: hqq's own files have no quantization_config.
+// Reading HQQ layers, as hqq itself or transformers saved them. Detection is by keys: hqq's own files have no
+// quantization_config.
 #include "core/formats/hqq/plan.h"
 #include "core/formats/tools.h"
 
@@ -69,16 +70,17 @@ std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
     const TensorEntry& entry = checkpoint.entries()[i];
     if (!entry.name.ends_with(codesSuffix)) continue;
     const std::string module = entry.name.substr(0, entry.name.size() - codesSuffix.size()), p = module + ".";
-    const auto scale = checkpoint.find(p + "scale"), zero = checkpoint.find(p + "zero"), packing = checkpoint.find(p + "packing");
+    const auto scale = checkpoint.find(p + "scale"), zero = checkpoint.find(p + "zero"),
+               packing = checkpoint.find(p + "packing");
     if (!scale || !zero || !packing) continue;
     const auto header = readHeader(checkpoint, p);
     if (!header) continue;
     PackedLayer layer{module + ".weight", {}, {i, *scale, *zero}, header->shape};
     layer.description = "hqq " + std::to_string(header->bits) + " bit group " + std::to_string(header->group) + " axis " +
                         std::to_string(header->axis);
-    for (const char* key : {"nbits", "axis", "group_size", "shape", "packing", "unpack_view_dtype", "compute_dtype", "view_as_float",
-                            "quant_scale", "quant_zero", "offload_meta", "channel_wise", "optimize", "round_zero",
-                            "encoded_state_dict", "stores_quant_config"})
+    for (const char* key : {"nbits", "axis", "group_size", "shape", "packing", "unpack_view_dtype", "compute_dtype",
+                            "view_as_float", "quant_scale", "quant_zero", "offload_meta", "channel_wise", "optimize",
+                            "round_zero", "encoded_state_dict", "stores_quant_config"})
       if (const auto index = checkpoint.find(p + key)) layer.parts.push_back(*index);
     layers.push_back(std::move(layer));
   }
@@ -124,7 +126,8 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
   tensor.codes = layout->unpack(*codes, count);
   tensor.width.uniform = static_cast<std::uint8_t>(header->bits);
   tensor.rule = ValueRule::ScaleMinusZero;
-  const Grouping grouping = plan.axis == 1 ? Grouping::flat(rows, columns, plan.group) : Grouping::modulo(rows, columns, plan.groups);
+  const Grouping grouping =
+      plan.axis == 1 ? Grouping::flat(rows, columns, plan.group) : Grouping::modulo(rows, columns, plan.groups);
   const Stored stored = *type == FloatType::F32 ? Stored::F32 : *type == FloatType::F16 ? Stored::F16 : Stored::BF16;
   tensor.scale = Plane::numbers(grouping, *scale, stored);
   tensor.zero = Plane::numbers(grouping, *zero, stored);

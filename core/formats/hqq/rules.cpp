@@ -19,14 +19,18 @@ constexpr std::string_view hqqSource = "hqq 0.2.8 core/quantize.py";
 constexpr std::string_view transformersSource = "transformers utils/quantization_config.py, HqqConfig";
 constexpr std::string_view vllmSource = "vLLM quantization/hqq_marlin.py";
 
-std::string bitsText(const ExportLayer& layer) { return std::to_string(layer.tensor->width.uniform); }
+std::string bitsText(const ExportLayer& layer) {
+  return std::to_string(layer.tensor->width.uniform);
+}
 
 std::string groupText(const ExportLayer& layer) {
   const auto plan = planFor(*layer.tensor);
   return plan ? text::number(plan->group) : "none";
 }
 
-std::string weightsText(const ExportLayer& layer) { return text::number(layer.tensor->weightCount()); }
+std::string weightsText(const ExportLayer& layer) {
+  return text::number(layer.tensor->weightCount());
+}
 
 Verdict held(const std::vector<ExportLayer>& layers) {
   return noneRefused(
@@ -39,7 +43,8 @@ Verdict held(const std::vector<ExportLayer>& layers) {
 }
 
 Verdict bitsStored(const std::vector<ExportLayer>& layers) {
-  const bool ok = std::all_of(layers.begin(), layers.end(), [](const auto& layer) { return packingOf(layer.tensor->width.uniform).has_value(); });
+  const bool ok = std::all_of(layers.begin(), layers.end(),
+                              [](const auto& layer) { return packingOf(layer.tensor->width.uniform).has_value(); });
   return {ok, distinct(layers, bitsText)};
 }
 
@@ -105,16 +110,20 @@ Verdict numbersFit(const std::vector<ExportLayer>& layers) {
 std::string kindOf(const std::string& tensorName) {
   std::vector<std::string> kept;
   for (const std::string& part : text::split(moduleName(tensorName), '.')) {
-    const bool number = !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+    const bool number =
+        !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
     if (part != "model" && part != "layers" && !number) kept.push_back(part);
   }
   return text::join(kept, ".");
 }
 
 Json quantConfig(const Plan& plan) {
-  const Json weights = {{"nbits", plan.bits}, {"channel_wise", true}, {"group_size", plan.group}, {"optimize", true},
-                        {"round_zero", plan.bits == 4}, {"axis", plan.axis}, {"view_as_float", false}};
-  return {{"weight_quant_params", weights}, {"scale_quant_params", nullptr}, {"zero_quant_params", nullptr}, {"offload_meta", false}};
+  const Json weights = {{"nbits", plan.bits},           {"channel_wise", true}, {"group_size", plan.group}, {"optimize", true},
+                        {"round_zero", plan.bits == 4}, {"axis", plan.axis},    {"view_as_float", false}};
+  return {{"weight_quant_params", weights},
+          {"scale_quant_params", nullptr},
+          {"zero_quant_params", nullptr},
+          {"offload_meta", false}};
 }
 
 // One entry per kind of layer; the first layer of a kind that differs from its kin is the error.
@@ -126,7 +135,8 @@ Result<Json> configsByKind(const std::vector<ExportLayer>& layers) {
     const std::string kind = kindOf(layer.name);
     const Json config = quantConfig(*plan);
     if (kinds.contains(kind) && kinds[kind] != config)
-      return fail(layer.name + ": other settings than the other layers named " + kind + "; HQQ's config has one entry for them");
+      return fail(layer.name + ": other settings than the other layers named " + kind +
+                  "; HQQ's config has one entry for them");
     kinds[kind] = config;
   }
   return kinds;
@@ -145,7 +155,10 @@ std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<Ex
       {"HQQ's arithmetic and groups hold every tensor", {}, hqqSource, held},
       {"Bits are 8, 6, 5, 4, 3, 2 or 1", {}, "hqq 0.2.8 core/bitpack.py", bitsStored},
       {"Group divides every tensor", {}, hqqSource, groupDivides},
-      {"Group is a multiple of 8", {"hqq", "transformers"}, "hqq 0.2.8 core/quantize.py, BaseQuantizeConfig", groupMultipleOfEight},
+      {"Group is a multiple of 8",
+       {"hqq", "transformers"},
+       "hqq 0.2.8 core/quantize.py, BaseQuantizeConfig",
+       groupMultipleOfEight},
       {"Groups run along rows (axis 1)", {"vllm"}, vllmSource, alongRows},
       {"Exactly 4 bits, group 64", {"vllm"}, vllmSource, fourBitsSixtyFour},
       {"Grouped rows fill the packing", {}, "hqq 0.2.8 core/bitpack.py", rowsPairUp},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The open door for other tools: everything in a QuantizedTensor as plain arrays. NAME/codes (original shape), NAME/scale,
-// NAME/zero (subtracted before scaling) or NAME/bias (added after) in their natural group shape, NAME/levels where codes index a
-// table, NAME/decoded, NAME/order where columns are permuted, NAME/choice. Beside each plane NAME/..._groups says in words which
-// weights share its numbers ("blocks 1 64", "flat 64", "modulo 9", "columns" with NAME/..._index), NAME/arithmetic the type of each
-// step where it is not float32, NAME/level_type the float type whose bits the codes are.
+// NAME/zero (subtracted before scaling) or NAME/bias (added after) in their natural group shape, NAME/levels where codes index
+// a table, NAME/decoded, NAME/order where columns are permuted, NAME/choice. Beside each plane NAME/..._groups says in words
+// which weights share its numbers ("blocks 1 64", "flat 64", "modulo 9", "columns" with NAME/..._index), NAME/arithmetic the
+// type of each step where it is not float32, NAME/level_type the float type whose bits the codes are.
 #include "core/base/text.h"
 #include "core/formats/npz/proof.h"
 #include "core/formats/rules.h"
@@ -27,10 +27,14 @@ std::optional<std::string> refusalOf(const QuantizedTensor& tensor) {
 
 std::string groupsText(const Grouping& grouping) {
   switch (grouping.kind()) {
-    case Grouping::Kind::Blocks: return "blocks " + text::number(grouping.tileRows()) + " " + text::number(grouping.tileColumns());
-    case Grouping::Kind::Flat: return "flat " + text::number(grouping.length());
-    case Grouping::Kind::Modulo: return "modulo " + text::number(grouping.length());
-    case Grouping::Kind::Columns: return "columns";
+    case Grouping::Kind::Blocks:
+      return "blocks " + text::number(grouping.tileRows()) + " " + text::number(grouping.tileColumns());
+    case Grouping::Kind::Flat:
+      return "flat " + text::number(grouping.length());
+    case Grouping::Kind::Modulo:
+      return "modulo " + text::number(grouping.length());
+    case Grouping::Kind::Columns:
+      return "columns";
   }
   return {};
 }
@@ -69,9 +73,12 @@ class Arrays {
   }
 
   void addCodes() {
-    if (const auto* bytes = m_tensor.codes.as<std::uint8_t>()) add(rawIntegers("codes", DType::U8, m_tensor.shape, widened(*bytes)));
-    if (const auto* words = m_tensor.codes.as<std::uint16_t>()) add(rawIntegers("codes", DType::U16, m_tensor.shape, widened(*words)));
-    if (const auto* wide = m_tensor.codes.as<std::int32_t>()) add(rawIntegers("codes", DType::I32, m_tensor.shape, widened(*wide)));
+    if (const auto* bytes = m_tensor.codes.as<std::uint8_t>())
+      add(rawIntegers("codes", DType::U8, m_tensor.shape, widened(*bytes)));
+    if (const auto* words = m_tensor.codes.as<std::uint16_t>())
+      add(rawIntegers("codes", DType::U16, m_tensor.shape, widened(*words)));
+    if (const auto* wide = m_tensor.codes.as<std::int32_t>())
+      add(rawIntegers("codes", DType::I32, m_tensor.shape, widened(*wide)));
     if (m_tensor.width.bits.empty()) return;
     add(rawIntegers("bits", DType::U8, m_tensor.width.grouping->naturalShape(), widened(m_tensor.width.bits)));
     addGroups("bits", *m_tensor.width.grouping);
@@ -94,7 +101,8 @@ class Arrays {
     addPlane("scale", grouping, m_tensor.scale->values);
     const std::string name = m_tensor.rule == ValueRule::ScalePlusBias ? "bias" : "zero";
     if (!m_tensor.zero || m_tensor.rule == ValueRule::Scale) {
-      if (m_tensor.levels.kind == Levels::Kind::Identity) addPlane("zero", grouping, std::vector<float>(grouping.groupCount(), 0.0f));
+      if (m_tensor.levels.kind == Levels::Kind::Identity)
+        addPlane("zero", grouping, std::vector<float>(grouping.groupCount(), 0.0f));
       return;
     }
     // One number for all takes the shape of the scales, so that arrays of equal shape can be combined as they are.
@@ -111,7 +119,8 @@ class Arrays {
     if (levels.kind == Levels::Kind::Float) add(rawText("level_type", typeName(levels.type)));
     if (levels.kind != Levels::Kind::Table) return;
     const std::uint64_t tables = levels.table.size() / std::max<std::size_t>(levels.levelCount, 1);
-    add(rawFloats("levels", FloatType::F32, levels.grouping ? Shape{tables, levels.levelCount} : Shape{levels.levelCount}, levels.table));
+    add(rawFloats("levels", FloatType::F32, levels.grouping ? Shape{tables, levels.levelCount} : Shape{levels.levelCount},
+                  levels.table));
     if (levels.grouping) addGroups("levels", *levels.grouping);
   }
 
@@ -121,22 +130,28 @@ class Arrays {
 };
 
 Verdict held(const std::vector<ExportLayer>& layers) {
-  return noneRefused(layers, [](const ExportLayer& layer) { return refusalOf(*layer.tensor); },
-                     std::to_string(layers.size()) + (layers.size() == 1 ? " tensor" : " tensors"));
+  return noneRefused(
+      layers, [](const ExportLayer& layer) { return refusalOf(*layer.tensor); },
+      std::to_string(layers.size()) + (layers.size() == 1 ? " tensor" : " tensors"));
 }
 
 class NpzFormat final : public Format {
  public:
   [[nodiscard]] const FormatInfo& info() const override {
-    static const FormatInfo info = {"npz", "NumPy arrays of codes, parameters and decoded values, for any other tool",
-                                    "nibblescope-cli export --format npz", {}, ".npz"};
+    static const FormatInfo info = {"npz",
+                                    "NumPy arrays of codes, parameters and decoded values, for any other tool",
+                                    "nibblescope-cli export --format npz",
+                                    {},
+                                    ".npz"};
     return info;
   }
 
   [[nodiscard]] std::optional<std::string> refusal(const QuantizedTensor& tensor) const override { return refusalOf(tensor); }
 
-  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const override {
-    static const std::vector<Rule> rules = {{"Codes and parameters are plain arrays", {}, "nibblescope-cli export --format npz", held}};
+  [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime,
+                                                  const std::vector<ExportLayer>& layers) const override {
+    static const std::vector<Rule> rules = {
+        {"Codes and parameters are plain arrays", {}, "nibblescope-cli export --format npz", held}};
     return apply(rules, runtime, layers);
   }
 
@@ -169,7 +184,8 @@ class NpzFormat final : public Format {
     return fail(layer.name + ": .npz arrays are not packed weights");
   }
 
-  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
+  [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
+                                                       const std::string& name) const override {
     return proof::decodeNpz(file, name);
   }
 };

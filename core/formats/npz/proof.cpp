@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The arrays followed here: codes, scale, zero or bias, levels or level_type, order, decoded, and the words beside each plane that
-// say which weights share its numbers: "blocks R C" (tiles of R x C), "flat N" (runs of N, row-major), "modulo G" (weight k
-// belongs to k mod G), "columns" (one number per row and entry of _index). Rows and columns are those of [..., C] as [-1, C].
+// The arrays followed here: codes, scale, zero or bias, levels or level_type, order, decoded, and the words beside each plane
+// that say which weights share its numbers: "blocks R C" (tiles of R x C), "flat N" (runs of N, row-major), "modulo G" (weight
+// k belongs to k mod G), "columns" (one number per row and entry of _index). Rows and columns are those of [..., C] as [-1, C].
 #include "core/formats/npz/proof.h"
 
 #include "core/formats/proof_container.h"
@@ -103,14 +103,16 @@ float levelOf(const Layer& layer, std::uint64_t at, std::uint64_t row, std::uint
     for (int i = 0; i < 4; ++i) bits.bytes[static_cast<std::size_t>(i)] = static_cast<unsigned char>(code >> (8 * i));
     return bits.floatAt(0);
   }
-  return static_cast<float>(layer.codes.type == "I32" ? static_cast<double>(static_cast<std::int32_t>(code)) : static_cast<double>(code));
+  return static_cast<float>(layer.codes.type == "I32" ? static_cast<double>(static_cast<std::int32_t>(code))
+                                                      : static_cast<double>(code));
 }
 
 // All of a plane's numbers exist for every weight, and codes stay inside the tables.
 Status checkBounds(const Layer& layer) {
   for (const auto* plane : {&layer.scale, &layer.zero, &layer.bias}) {
     if (!*plane) continue;
-    if ((*plane)->kind == "columns" && (*plane)->index.count() != layer.columns) return fail("a group index does not fit the columns");
+    if ((*plane)->kind == "columns" && (*plane)->index.count() != layer.columns)
+      return fail("a group index does not fit the columns");
     for (std::uint64_t row = 0; row < layer.rows; ++row)
       for (std::uint64_t column = 0; column < layer.columns; column += (*plane)->kind == "columns" ? layer.columns : 1)
         if ((*plane)->groupOf(row, column, layer.columns) >= (*plane)->numbers.count()) return fail("a group has no number");
@@ -119,6 +121,11 @@ Status checkBounds(const Layer& layer) {
   const std::uint64_t count = layer.levels->numbers.shape.empty() ? 0 : layer.levels->numbers.shape.back();
   for (std::uint64_t i = 0; i < layer.codes.count(); ++i)
     if (layer.codes.unsignedAt(i) >= count) return fail("a code has no level");
+  if (layer.levels->numbers.shape.size() == 1) return {};
+  for (std::uint64_t row = 0; row < layer.rows; ++row)
+    for (std::uint64_t column = 0; column < layer.columns; ++column)
+      if (layer.levels->groupOf(row, column, layer.columns) >= layer.levels->numbers.shape[0])
+        return fail("a group has no levels");
   return {};
 }
 
@@ -156,7 +163,8 @@ Result<Layer> loadLayer(const Container& file, const std::string& prefix) {
     const char* name;
     std::optional<Plane>* place;
   };
-  for (const Wanted& wanted : {Wanted{"scale", &layer.scale}, Wanted{"zero", &layer.zero}, Wanted{"bias", &layer.bias}, Wanted{"levels", &layer.levels}}) {
+  for (const Wanted& wanted : {Wanted{"scale", &layer.scale}, Wanted{"zero", &layer.zero}, Wanted{"bias", &layer.bias},
+                               Wanted{"levels", &layer.levels}}) {
     auto plane = readPlane(file, prefix, wanted.name);
     if (!plane) return fail(plane.error());
     *wanted.place = std::move(*plane);
@@ -181,6 +189,8 @@ Result<std::vector<float>> decodeNpz(const std::filesystem::path& file, const st
   auto container = Container::open(file);
   if (!container) return fail(container.error());
   const std::string prefix = container->has(tensorName + "/codes") ? tensorName + "/" : "";
+  if (const auto choice = container->read(prefix + "choice"); !choice || choice->type != "U8")
+    return fail(prefix + "choice: cannot be read");
   const auto layer = loadLayer(*container, prefix);
   if (!layer) return fail(layer.error());
   if (const auto bounds = checkBounds(*layer); !bounds) return fail(bounds.error().within(prefix));
@@ -193,7 +203,8 @@ Result<std::vector<float>> decodeNpz(const std::filesystem::path& file, const st
     }
   }
   for (std::uint64_t i = 0; i < values.size(); ++i)
-    if (!(values[i] == layer->decoded.floatAt(i))) return fail(prefix + "decoded: differs from codes and parameters at " + std::to_string(i));
+    if (!(values[i] == layer->decoded.floatAt(i)))
+      return fail(prefix + "decoded: differs from codes and parameters at " + std::to_string(i));
   return values;
 }
 

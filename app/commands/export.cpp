@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// export PATH SCHEME --format FORMAT --out PATH: pre-flight, write, read back with an independent decoder, compare.
+#include "core/export/export.h"
+#include "app/export_output.h"
+#include "app/program.h"
+#include "app/selection_options.h"
+
+#include <nlohmann/json.hpp>
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  SelectionOptions selection;
+  std::string scheme, format, out, runtime;
+  bool all = false, dryRun = false, noVerify = false, json = false;
+};
+
+Result<ExitStatus> exportCommand(Program& program, const Options& options) {
+  auto choice = Choice::parse(options.scheme);
+  if (!choice) return fail(choice.error());
+  const Context context = program.context();
+  const auto weights = options.selection.open(context);
+  if (!weights) return fail(weights.error());
+  auto names = options.selection.select(**weights, true);
+  if (!names) return fail(names.error().within(options.selection.path));
+  ExportJob job;
+  job.checkpoint = (*weights)->shared();
+  for (std::string& name : *names) job.tensors.emplace_back(std::move(name), *choice);
+  job.format = findFormat(options.format);
+  job.runtime = options.runtime;
+  job.out = options.out;
+  job.all = options.all;
+  job.verify = !options.noVerify;
+  job.dryRun = options.dryRun;
+  const auto progress = program.showProgress("export");
+  const auto result = exportTensors(job, context);
+  if (!result) return fail(result.error());
+  if (options.json) {
+    program.printJson(exportJson(*result));
+  } else {
+    program.print(exportText(*result, options.dryRun));
+  }
+  return exportPassed(job, *result) ? ExitStatus::Done : ExitStatus::CheckFailed;
+}
+
+}  // namespace
+
+void addExport(CLI::App& app, Action& chosen) {
+  auto* command = app.add_subcommand("export", "Write packed weights that another program loads");
+  const auto options = std::make_shared<Options>();
+  options->selection.addPath(*command);
+  command->add_option("SCHEME", options->scheme, "What to quantize to, as id:key=value,...")->required();
+  options->selection.addSelection(*command);
+  command->add_option("--format", options->format, "Packed format")->required()->check(CLI::IsMember(formatIds()));
+  command->add_option("--out", options->out, "File for .npz, .npy and .safetensors names, else a directory")->required();
+  command->add_option("--target", options->runtime, "Runtime whose rules must hold")->check(CLI::IsMember(runtimeIds()));
+  command->add_flag("--all", options->all, "Copy what is not quantized");
+  command->add_flag("--dry-run", options->dryRun, "Pre-flight only");
+  command->add_flag("--no-verify", options->noVerify, "Do not read back");
+  command->add_flag("--json", options->json, "One JSON document");
+  command->callback([&chosen, options] { chosen = [options](Program& program) { return exportCommand(program, *options); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/session/presets.h"
+
+#include <string>
+
+namespace nibble {
+namespace {
+
+constexpr const char* preferred = "hqq";
+constexpr const char* baseline = "float";  // four times the size of the others: it would flatten every plot
+
+}  // namespace
+
+std::optional<Choice> firstChoice() {
+  if (const Scheme* scheme = findScheme(preferred)) return Choice(*scheme);
+  if (allSchemes().empty()) return std::nullopt;
+  return Choice(*allSchemes().front());
+}
+
+Result<Choice> previewChoice(int bits) {
+  return Choice::parse(std::string(preferred) + ":bits=" + std::to_string(bits) + ",group=64");
+}
+
+std::vector<Choice> reportChoices() {
+  std::vector<Choice> choices;
+  for (const int bits : {8, 4, 3, 2})
+    if (auto choice = previewChoice(bits)) choices.push_back(*choice);
+  for (const Scheme* scheme : allSchemes())
+    if (scheme->info().id != preferred && scheme->info().id != baseline) choices.emplace_back(*scheme);
+  return choices;
+}
+
+}  // namespace nibble
