@@ -220,12 +220,16 @@ std::vector<float> decodeAll(const QuantizedTensor& tensor) {
   return values;
 }
 
+std::uint64_t codeCountAt(const QuantizedTensor& tensor, std::uint64_t flatIndex) {
+  const Levels& levels = tensor.levels;
+  if (levels.kind != Levels::Kind::Float && levels.levelCount != 0) return levels.levelCount;
+  return std::uint64_t{1} << std::min(tensor.width.at(flatIndex), 16);
+}
+
 std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatIndex) {
   constexpr std::uint64_t mostLevels = 256;
   const Levels& levels = tensor.levels;
-  const std::uint64_t count = levels.kind == Levels::Kind::Table
-                                  ? levels.levelCount
-                                  : std::uint64_t{1} << std::min(tensor.width.at(flatIndex), 16);
+  const std::uint64_t count = codeCountAt(tensor, flatIndex);
   if (levels.dimension != 1 || levels.kind == Levels::Kind::Float) return {};
   const std::uint64_t shown = std::min(count, mostLevels);
   const float scale = tensor.scale ? tensor.scale->values[tensor.scale->grouping.groupOf(flatIndex)] : 1.0f;

@@ -25,6 +25,9 @@ float storedValue(const QuantizedTensor& tensor, std::uint64_t storedIndex);
 // Whether single weights can be decoded, or only whole rows.
 bool decodesByRow(const QuantizedTensor& tensor);
 
+// How many codes a weight at `flatIndex` can have, counted from 0; widths above 16 count as 16.
+std::uint64_t codeCountAt(const QuantizedTensor& tensor, std::uint64_t flatIndex);
+
 // The values a weight at `flatIndex` could take (its group's levels), by ascending code; at most 256, thinned evenly beyond.
 std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatIndex);
 

@@ -120,6 +120,36 @@ std::vector<std::uint64_t> Grouping::members(std::uint64_t group) const {
   return members;
 }
 
+std::uint64_t Grouping::memberCount(std::uint64_t group) const {
+  const std::uint64_t weights = m_rows * m_columns;
+  switch (m_kind) {
+    case Kind::Blocks: {
+      const std::uint64_t across = tilesOver(m_columns, m_tileColumns);
+      return std::min(m_tileRows, m_rows - group / across * m_tileRows) *
+             std::min(m_tileColumns, m_columns - group % across * m_tileColumns);
+    }
+    case Kind::Flat: return std::min(m_length, weights - group * m_length);
+    case Kind::Modulo: return group < weights ? (weights - group + m_length - 1) / m_length : 0;
+    case Kind::Columns: return static_cast<std::uint64_t>(std::count(m_index->begin(), m_index->end(), group % m_length));
+  }
+  return 0;
+}
+
+std::uint64_t Grouping::member(std::uint64_t group, std::uint64_t rank) const {
+  NIBBLE_EXPECTS(rank < memberCount(group));
+  switch (m_kind) {
+    case Kind::Blocks: {
+      const std::uint64_t across = tilesOver(m_columns, m_tileColumns), column = group % across * m_tileColumns;
+      const std::uint64_t width = std::min(m_tileColumns, m_columns - column);
+      return (group / across * m_tileRows + rank / width) * m_columns + column + rank % width;
+    }
+    case Kind::Flat: return group * m_length + rank;
+    case Kind::Modulo: return group + rank * m_length;
+    case Kind::Columns: return members(group)[rank];
+  }
+  return 0;
+}
+
 std::vector<std::uint64_t> Grouping::naturalShape() const {
   switch (m_kind) {
     case Kind::Blocks: return {tilesOver(m_rows, m_tileRows), tilesOver(m_columns, m_tileColumns)};

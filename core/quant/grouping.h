@@ -40,6 +40,9 @@ class Grouping {
   [[nodiscard]] std::uint64_t runLength(std::uint64_t flatIndex) const;
   // Flat indices of a group's members in ascending order.
   [[nodiscard]] std::vector<std::uint64_t> members(std::uint64_t group) const;
+  // The same one by one, for groups as large as a tensor: how many there are, and the flat index of member `rank`.
+  [[nodiscard]] std::uint64_t memberCount(std::uint64_t group) const;
+  [[nodiscard]] std::uint64_t member(std::uint64_t group, std::uint64_t rank) const;
   // Shape parameters are naturally written in: [out, groups per row] for Blocks, [groups, 1] for Flat, [1, groups] for Modulo,
   // [out, index count] for Columns.
   [[nodiscard]] std::vector<std::uint64_t> naturalShape() const;

@@ -61,6 +61,13 @@ Codes unpackThrough(const L& layout, std::span<const std::byte> bytes, std::uint
   return codesOfWidth(widest, codes);
 }
 
+// Indices [begin, end) that exist.
+std::vector<std::uint64_t> indices(std::uint64_t begin, std::uint64_t end, std::uint64_t codeCount) {
+  std::vector<std::uint64_t> result;
+  for (std::uint64_t i = begin; i < std::min(end, codeCount); ++i) result.push_back(i);
+  return result;
+}
+
 template <class Derived>
 class InlinedLayout : public Layout {
  public:
@@ -82,6 +89,10 @@ class DenseLayout final : public InlinedLayout<DenseLayout> {
   [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
     return {{index * static_cast<std::uint64_t>(m_bits), static_cast<std::uint8_t>(m_bits), 0}};
   }
+  [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    const auto bits = static_cast<std::uint64_t>(m_bits), size = static_cast<std::uint64_t>(wordBits());
+    return indices(word * size / bits, (word * size + size - 1) / bits + 1, codeCount);
+  }
 
  private:
   std::uint64_t m_count;
@@ -100,6 +111,9 @@ class WordLayout final : public InlinedLayout<WordLayout> {
     return {{index / m_perWord * 32 + (m_perWord - 1 - slot) * static_cast<std::uint64_t>(m_bits),
              static_cast<std::uint8_t>(m_bits), 0}};
   }
+  [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    return indices(word * m_perWord, (word + 1) * m_perWord, codeCount);
+  }
 
  private:
   std::uint64_t m_count;
@@ -115,6 +129,9 @@ class HighNibbleLayout final : public InlinedLayout<HighNibbleLayout> {
   [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count + 1) / 2; }
   [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
     return {{index / 2 * 8 + (index % 2 == 0 ? 4u : 0u), 4, 0}};
+  }
+  [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    return indices(2 * word, 2 * word + 2, codeCount);
   }
 
  private:
@@ -141,6 +158,12 @@ class RowInterleavedLayout final : public InlinedLayout<RowInterleavedLayout> {
     const std::uint64_t word = row % m_step * m_columns + column, slot = row / m_step;
     return {{word * static_cast<std::uint64_t>(m_wordBits) + (m_slots - 1 - slot) * static_cast<std::uint64_t>(m_bits),
              static_cast<std::uint8_t>(m_bits), 0}};
+  }
+  [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    std::vector<std::uint64_t> result;
+    for (std::uint64_t row = word / m_columns; row < m_rows && row / m_step < m_slots; row += m_step)
+      if (const std::uint64_t index = row * m_columns + word % m_columns; index < codeCount) result.push_back(index);
+    return result;
   }
 
  private:
@@ -203,6 +226,34 @@ std::vector<std::byte> Layout::pack(const Codes& codes) const { return packThrou
 
 Codes Layout::unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const {
   return unpackThrough(*this, bytes, codeCount);
+}
+
+std::vector<std::uint64_t> Layout::codesIn(std::uint64_t word, std::uint64_t codeCount) const {
+  const auto size = static_cast<std::uint64_t>(wordBits());
+  std::vector<std::uint64_t> result;
+  for (std::uint64_t i = 0; i < codeCount; ++i) {
+    const BitPieces pieces = locate(i);
+    const bool here = std::any_of(pieces.begin(), pieces.end(), [&](const BitPiece& piece) {
+      return piece.bit < (word + 1) * size && piece.bit + piece.width > word * size;
+    });
+    if (here) result.push_back(i);
+  }
+  return result;
+}
+
+std::uint64_t wordAt(const Layout& layout, const Codes& codes, std::uint64_t word) {
+  const auto size = static_cast<std::uint64_t>(layout.wordBits());
+  const std::uint64_t first = word * size;
+  std::uint64_t value = 0;
+  for (const std::uint64_t index : layout.codesIn(word, codes.size())) {
+    const auto code = static_cast<std::uint64_t>(static_cast<std::uint32_t>(codes.at(index)));
+    for (const BitPiece& piece : layout.locate(index)) {
+      for (std::uint64_t bit = 0; bit < piece.width; ++bit)
+        if (piece.bit + bit >= first && piece.bit + bit < first + size)
+          value |= (code >> (piece.codeShift + bit) & 1) << (piece.bit + bit - first);
+    }
+  }
+  return value;
 }
 
 std::shared_ptr<const Layout> denseLayout(std::uint64_t codeCount, int bits) { return std::make_shared<DenseLayout>(codeCount, bits); }

@@ -47,9 +47,14 @@ class Layout {
   [[nodiscard]] virtual int wordBits() const = 0;                    // the storage unit a reader sees: 8, 16, 32
   [[nodiscard]] virtual std::uint64_t sizeBytes() const = 0;         // of the codes, padding included
   [[nodiscard]] virtual BitPieces locate(std::uint64_t codeIndex) const = 0;
+  // Codes (of `codeCount`) with a bit in this word of wordBits, ascending. The generic way asks `locate` about every code.
+  [[nodiscard]] virtual std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const;
   [[nodiscard]] virtual std::vector<std::byte> pack(const Codes& codes) const;
   [[nodiscard]] virtual Codes unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const;
 };
+
+// One word of the packed codes without packing the rest: what `pack` writes at [word * wordBits, + wordBits).
+std::uint64_t wordAt(const Layout& layout, const Codes& codes, std::uint64_t word);
 
 // Codes one after another, `bits` each, low bits first; bits 8, 16, 32 are plain arrays.
 std::shared_ptr<const Layout> denseLayout(std::uint64_t codeCount, int bits);

@@ -73,7 +73,7 @@ struct Levels {
   Kind kind = Kind::Identity;
   FloatType type = FloatType::F32;             // Float
   std::vector<float> table;                    // Table: tableCount x levelCount x dimension numbers
-  std::uint32_t levelCount = 0;                // Table: entries of one table
+  std::uint32_t levelCount = 0;                // Table: entries of one table; Identity: codes in use, 0 = all that the width has
   std::uint32_t dimension = 1;                 // Table: consecutive weights one code stands for (IQ2, IQ3 grids: 8, 4)
   std::optional<Grouping> grouping;            // Table: which table a weight uses; none = one for all
   Stored stored = Stored::Implied;             // Table: how its numbers are stored

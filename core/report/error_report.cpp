@@ -203,9 +203,7 @@ void countCodes(const QuantizedTensor& quantized, const Context& context, ErrorR
   }
   report.codeEntropy = entropyOf(counts);
   if (quantized.codes.isSigned()) return;
-  const std::size_t levels = quantized.levels.kind == Levels::Kind::Table ? quantized.levels.levelCount
-                                                                          : std::size_t{1} << std::min<int>(quantized.width.uniform, 16);
-  if (quantized.width.bits.empty()) counts.resize(std::max<std::size_t>(levels, 1));
+  if (quantized.width.bits.empty()) counts.resize(codeCountAt(quantized, 0));
   if (counts.size() <= mostShownCodes) report.occupancy = std::move(counts);
 }
 

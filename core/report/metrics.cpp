@@ -28,7 +28,7 @@ double ErrorReport::meanError() const { return safeRatio(sums.error, static_cast
 double ErrorReport::cosine() const {
   if (sums.weightSquared == 0 && sums.reconstructedSquared == 0) return 1;  // zeros kept as zeros point the same way
   const double norms = std::sqrt(sums.weightSquared) * std::sqrt(sums.reconstructedSquared);
-  return norms == 0 ? 0 : sums.product / norms;
+  return norms == 0 ? 0 : std::clamp(sums.product / norms, -1.0, 1.0);  // the sums' rounding may go beyond
 }
 
 std::span<const Metric> metrics() {

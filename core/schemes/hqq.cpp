@@ -334,6 +334,7 @@ Result<QuantizedTensor> Job::finish() {
   result.shape = m_tensor.shape();
   result.codes = Codes(std::move(m_codes));
   result.width.uniform = static_cast<std::uint8_t>(widthOf(m_settings.bits));
+  if (m_settings.bits == 1.58) result.levels.levelCount = 3;
   result.rule = ValueRule::ScaleMinusZero;
   if (m_settings.nested) {
     auto scale = quantizeParameters(m_scale, true, m_stored, m_context);

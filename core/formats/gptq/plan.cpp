@@ -39,6 +39,15 @@ class WeightLayout final : public Layout {
         low,
         {((field.word + 1) * m_rows + row) * 32, static_cast<std::uint8_t>(field.high), static_cast<std::uint8_t>(field.low)}};
   }
+  [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    const auto bits = static_cast<std::uint64_t>(m_bits);
+    const std::uint64_t wordOfRow = word / m_rows, row = word % m_rows, firstBit = wordOfRow % bits * 32;
+    const std::uint64_t begin = wordOfRow / bits * lanes + firstBit / bits, end = wordOfRow / bits * lanes + (firstBit + 31) / bits + 1;
+    std::vector<std::uint64_t> codes;
+    for (std::uint64_t column = begin; column < std::min(end, m_columns); ++column)
+      if (row * m_columns + column < codeCount) codes.push_back(row * m_columns + column);
+    return codes;
+  }
 
  private:
   std::uint64_t m_rows, m_columns;
