@@ -220,12 +220,13 @@ bool clickRow(const QString& viewName, const QString& text, bool checkBox) {
 
 bool withFileDialog(const QString& path, const std::function<void()>& open) {
   bool answered = false;
+  int polls = 0;
   QTimer poll;
   QObject::connect(&poll, &QTimer::timeout, &poll, [&] {
     auto* dialog = qobject_cast<QFileDialog*>(QApplication::activeModalWidget());
-    if (dialog == nullptr || answered) return;
+    if (dialog == nullptr || !dialog->isVisible()) return;
     auto* edit = dialog->findChild<QLineEdit*>("fileNameEdit");
-    if (edit == nullptr) return;
+    if (edit == nullptr || polls++ % 15 != 0) return;  // a folder still being listed may swallow the first Return: again after a while
     answered = true;
     QTest::keyClick(edit, Qt::Key_A, Qt::ControlModifier);
     QTest::keyClicks(edit, path);
