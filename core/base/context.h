@@ -13,6 +13,8 @@ const Backend& defaultBackend();
 
 namespace nibble {
 
+class ActivationData;
+
 // Counters polled by a viewer at its own pace; any thread may add. The unit is the worker's own (weights, bytes, candidates).
 struct Progress {
   std::atomic<std::uint64_t> done{0};
@@ -23,6 +25,7 @@ struct Context {
   const kernels::Backend* backend = &kernels::defaultBackend();
   std::stop_token stop;
   Progress* progress = nullptr;
+  const ActivationData* activations = nullptr;  // core/tensor/activations.h; null: nothing is known about the inputs
 
   [[nodiscard]] bool stopRequested() const { return stop.stop_requested(); }
   void addTotal(std::uint64_t units) const {

@@ -19,6 +19,15 @@ std::string_view name(Family family) {
   return {};
 }
 
+std::string_view name(Needs needs) {
+  switch (needs) {
+    case Needs::Nothing: return "nothing";
+    case Needs::ImportanceWeights: return "importance-weights";
+    case Needs::Samples: return "samples";
+  }
+  return {};
+}
+
 std::string_view name(Promise promise) {
   switch (promise) {
     case Promise::Deterministic: return "deterministic";

@@ -31,12 +31,22 @@ enum class Promise : std::uint8_t {
 std::string_view name(Promise promise);        // "deterministic", "zero-stays-zero", ...
 std::string_view definition(Promise promise);  // one sentence
 
+// Which data about a layer's inputs a scheme can use (Context::activations). None refuses to run without: it then does what its
+// reference does without data, and says so in the notes of the result.
+enum class Needs : std::uint8_t {
+  Nothing,
+  ImportanceWeights,  // E[x^2] per input channel
+  Samples,            // activations, or their Gram matrix
+};
+std::string_view name(Needs needs);  // "nothing", "importance-weights", "samples"
+
 struct SchemeInfo {
   std::string_view id;         // "hqq"
   std::string_view title;      // "HQQ"
   std::string_view summary;    // "half-quadratic zero points"
   std::string_view reference;  // who defines it: library and version, paper, document
   Family family = Family::Uniform;
+  Needs needs = Needs::Nothing;
 };
 
 struct MatrixSize {

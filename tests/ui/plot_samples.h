@@ -3,6 +3,7 @@
 // make of it, by the plain affine formula written out here, so that plots are tested without the rest of the engine.
 #pragma once
 #include "core/report/histogram.h"
+#include "tests/support/golden.h"
 
 #include <QByteArray>
 #include <QFile>
@@ -19,7 +20,7 @@ inline constexpr std::uint64_t rows = 384, columns = 384, group = 64;
 
 // Row-major [384, 384], BF16 in the file.
 inline std::shared_ptr<const std::vector<float>> queryWeights() {
-  QFile file(QStringLiteral(NIBBLE_RESOURCES "/sample/minilm-sample.safetensors"));
+  QFile file(QString::fromStdString(nibble::test::resourcePath("sample/minilm-sample.safetensors").string()));
   if (!file.open(QIODevice::ReadOnly)) qFatal("the bundled sample is missing");
   const QByteArray bytes = file.readAll();
   std::uint64_t headerSize = 0;

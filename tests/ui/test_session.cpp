@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The session's state: undo gives back exactly what was there, drags merge into one step, a saved session reads back equal, and
 // the newest answer is the one that is shown.
+#include "tests/support/golden.h"
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
 #include "ui/session/session.h"
@@ -15,7 +16,7 @@ using namespace nibble;
 
 namespace {
 
-const QString sample = QStringLiteral(NIBBLE_RESOURCES "/sample/minilm-sample.safetensors");
+const QString sample = QString::fromStdString(nibble::test::resourcePath("sample/minilm-sample.safetensors").string());
 
 bool idle(Session& session) {
   return !session.opening().busy() && !session.explorer().lane().busy() && !session.comparer().lane().busy();
