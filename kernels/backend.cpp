@@ -14,10 +14,8 @@ ErrorSums& ErrorSums::operator+=(const ErrorSums& more) {
   count += more.count;
   error += more.error;
   errorSquared += more.errorSquared;
-  errorAbsolute += more.errorAbsolute;
   weightSquared += more.weightSquared;
-  reconstructedSquared += more.reconstructedSquared;
-  product += more.product;
+  weightError += more.weightError;
   maxError = std::max(maxError, more.maxError);
   return *this;
 }

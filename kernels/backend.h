@@ -38,13 +38,25 @@ enum class AffineValue : std::uint8_t {
   ScalePlusBias,   // scale * code + offset
 };
 
-// Sums over weights w and their reconstruction r, e = w - r in float32, accumulated in double. Mergeable.
+// Sums over weights w and their reconstruction r, e = w - r and all sums in double. Mergeable. Four sums say all: those with r
+// follow from r = w - e.
 struct ErrorSums {
   std::uint64_t count = 0;
-  double error = 0, errorSquared = 0, errorAbsolute = 0;            // sum e, e^2, |e|
-  double weightSquared = 0, reconstructedSquared = 0, product = 0;  // sum w^2, r^2, w r
-  float maxError = 0;                                               // max |e|
+  double error = 0, errorSquared = 0;         // sum e, e^2
+  double weightSquared = 0, weightError = 0;  // sum w^2, w e
+  float maxError = 0;                         // max |e|, the difference rounded to float32
   ErrorSums& operator+=(const ErrorSums& more);
+  [[nodiscard]] double product() const { return weightSquared - weightError; }  // sum w r
+  [[nodiscard]] double reconstructedSquared() const {                           // sum r^2
+    const double sum = weightSquared - 2 * weightError + errorSquared;
+    return sum > 0 ? sum : 0;  // where r is nearly nothing, rounding is what is left
+  }
+};
+
+// A histogram of errors to count into: see errorHistogram. No counts: none is wanted.
+struct ErrorBins {
+  float low = 0, high = 0;
+  std::span<std::uint64_t> counts;
 };
 
 struct HalfQuadraticSettings {
@@ -94,10 +106,12 @@ class Backend {
 
   [[nodiscard]] virtual ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) const = 0;
   // encodeAffine of contiguous groups, and the errorSums of what the codes decode to, while all is in registers. The value is
-  // spelled with valueScale (which differs from `scale` where a rule multiplies by an inverse) and `zero` as its offset.
+  // spelled with valueScale (which differs from `scale` where a rule multiplies by an inverse) and `zero` as its offset. The
+  // errors are counted into `bins` on the way, where any are given.
   [[nodiscard]] virtual ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling,
                                                        const float* scale, const float* zero, int maxCode,
-                                                       const float* valueScale, std::uint8_t* codes) const = 0;
+                                                       const float* valueScale, std::uint8_t* codes,
+                                                       const ErrorBins& bins) const = 0;
   // counts[bin] += 1 for bin = floor((value - low) * bins / (high - low)), computed in float32, values at `high` in the last
   // bin; values outside are counted in the first or last bin.
   virtual void histogram(const float* values, std::size_t count, float low, float high,

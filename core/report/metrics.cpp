@@ -26,9 +26,9 @@ double ErrorReport::relativeFrobenius() const { return safeRatio(std::sqrt(sums.
 double ErrorReport::l2() const { return std::sqrt(sums.errorSquared); }
 double ErrorReport::meanError() const { return safeRatio(sums.error, static_cast<double>(sums.count)); }
 double ErrorReport::cosine() const {
-  if (sums.weightSquared == 0 && sums.reconstructedSquared == 0) return 1;  // zeros kept as zeros point the same way
-  const double norms = std::sqrt(sums.weightSquared) * std::sqrt(sums.reconstructedSquared);
-  return norms == 0 ? 0 : std::clamp(sums.product / norms, -1.0, 1.0);  // the sums' rounding may go beyond
+  if (sums.weightSquared == 0 && sums.reconstructedSquared() == 0) return 1;  // zeros kept as zeros point the same way
+  const double norms = std::sqrt(sums.weightSquared) * std::sqrt(sums.reconstructedSquared());
+  return norms == 0 ? 0 : std::clamp(sums.product() / norms, -1.0, 1.0);  // the sums' rounding may go beyond
 }
 
 std::span<const Metric> metrics() {

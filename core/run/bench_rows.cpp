@@ -95,13 +95,10 @@ Status quantizeWithStatistics(const Buffers& buffers, const Context& context, bo
   std::mutex mutex;
   Statistics total;
   const auto visit = [&](Statistics& statistics, const Block& block) {
+    const kernels::ErrorBins counted{-0.01f, 0.01f, withHistogram ? std::span(statistics.counts) : std::span<std::uint64_t>()};
     statistics.sums +=
         context.backend->encodeAffineMeasured(viewOf(block), CodeRule::SubtractDivideRound, kernels::AffineValue::ScalePlusBias,
-                                              block.scale, block.low, levels - 1, block.scale, block.codes);
-    if (!withHistogram) return;
-    float decoded[blockGroups * group];
-    context.backend->decodeScalePlusBias(block.codes, block.groups(), group, block.scale, block.low, decoded);
-    context.backend->errorHistogram(block.weights.data(), decoded, block.weights.size(), -0.01f, 0.01f, statistics.counts);
+                                              block.scale, block.low, levels - 1, block.scale, block.codes, counted);
   };
   const auto merge = [&](const Statistics& statistics) {
     const std::lock_guard lock(mutex);

@@ -39,7 +39,7 @@ class CudaBackend final : public Backend {
   }
   ErrorSums errorSums(const float*, const float*, std::size_t) const override { refuse(); }
   ErrorSums encodeAffineMeasured(const GroupView&, CodeRule, AffineValue, const float*, const float*, int, const float*,
-                                 std::uint8_t*) const override {
+                                 std::uint8_t*, const ErrorBins&) const override {
     refuse();
   }
   void histogram(const float*, std::size_t, float, float, std::span<std::uint64_t>) const override { refuse(); }

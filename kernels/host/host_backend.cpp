@@ -122,7 +122,8 @@ class HostBackend final : public Backend {
   }
 
   ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
-                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes) const override {
+                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes,
+                                 const ErrorBins& bins) const override {
     encodeAffine(view, rule, scale, zero, maxCode, codes);
     std::vector<float> values(view.size);
     ErrorSums sums;
@@ -132,7 +133,9 @@ class HostBackend final : public Backend {
         decodeScaleMinusZero(groupCodes, 1, view.size, valueScale + g, zero + g, values.data());
       else
         decodeScalePlusBias(groupCodes, 1, view.size, valueScale + g, zero + g, values.data());
-      sums += errorSums(view.data + g * view.groupStride, values.data(), view.size);
+      const float* weights = view.data + g * view.groupStride;
+      sums += errorSums(weights, values.data(), view.size);
+      if (!bins.counts.empty()) errorHistogram(weights, values.data(), view.size, bins.low, bins.high, bins.counts);
     }
     return sums;
   }

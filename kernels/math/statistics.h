@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Error sums and histogram bins, inline for host and device. Errors e = w - r are float32, sums double.
+// Error sums and histogram bins, inline for host and device. Sums are of double errors w - r, bins of float32 ones.
 #pragma once
 #include "kernels/backend.h"
 
@@ -9,16 +9,13 @@
 namespace nibble::kernels {
 
 inline void include(ErrorSums& sums, float w, float r) {
-  const float e = w - r;
-  const double wide = static_cast<double>(e);
+  const double wideW = static_cast<double>(w), e = wideW - static_cast<double>(r);
   ++sums.count;
-  sums.error += wide;
-  sums.errorSquared += wide * wide;
-  sums.errorAbsolute += std::fabs(wide);
-  sums.weightSquared += static_cast<double>(w) * static_cast<double>(w);
-  sums.reconstructedSquared += static_cast<double>(r) * static_cast<double>(r);
-  sums.product += static_cast<double>(w) * static_cast<double>(r);
-  const float magnitude = std::fabs(e);
+  sums.error += e;
+  sums.errorSquared += e * e;
+  sums.weightSquared += wideW * wideW;
+  sums.weightError += wideW * e;
+  const float magnitude = std::fabs(w - r);
   if (magnitude > sums.maxError) sums.maxError = magnitude;
 }
 

@@ -15,63 +15,71 @@
 HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
 
-// As many float32 lanes as there are double ones: every float32 here also becomes a double.
-using Doubles = hn::ScalableTag<double>;
-using Floats = hn::Rebind<float, Doubles>;
+using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
-using Wide = hn::Vec<Doubles>;
 
-// Sums of one lane each, in double; lanes are added when a run ends.
+#if HWY_TARGET == HWY_SCALAR
+
 struct Sums {
-  Wide error, errorSquared, errorAbsolute, weightSquared, reconstructedSquared, product;
-  Vector largest;
+  ErrorSums sums;
+  HWY_INLINE void add(Vector w, Vector r) { include(sums, hn::GetLane(w), hn::GetLane(r)); }
+  HWY_INLINE void finish(ErrorSums& total) const { total += sums; }
 };
 
-HWY_INLINE Sums noSums() {
-  const Wide none = hn::Zero(Doubles());
-  return {none, none, none, none, none, none, hn::Zero(Floats())};
-}
+#else
 
-// Products of two float32 are exact in double, so a fused addition rounds as a separate one does. The plain sums are fused too,
-// with a factor 1: it balances the multiplying and the adding units, which is what bounds this loop.
-HWY_INLINE void addTo(Sums& sums, Vector w, Vector r) {
-  const Doubles d;
-  const Wide one = hn::Set(d, 1.0);
-  const Vector e = hn::Sub(w, r);
-  sums.largest = hn::Max(sums.largest, hn::Abs(e));
-  const Wide wideE = hn::PromoteTo(d, e), wideW = hn::PromoteTo(d, w), wideR = hn::PromoteTo(d, r);
-  sums.error = hn::MulAdd(wideE, one, sums.error);
-  sums.errorAbsolute = hn::Add(sums.errorAbsolute, hn::Abs(wideE));
-  sums.errorSquared = hn::MulAdd(wideE, wideE, sums.errorSquared);
-  sums.weightSquared = hn::MulAdd(wideW, wideW, sums.weightSquared);
-  sums.reconstructedSquared = hn::MulAdd(wideR, wideR, sums.reconstructedSquared);
-  sums.product = hn::MulAdd(wideW, wideR, sums.product);
-}
+using Halves = hn::Half<Floats>;
+using Doubles = hn::RepartitionToWide<Floats>;
+using Wide = hn::Vec<Doubles>;
 
-HWY_INLINE void finish(const Sums& lanes, ErrorSums& sums) {
-  const Doubles d;
-  const auto total = [&](Wide x) { return hn::GetLane(hn::SumOfLanes(d, x)); };
-  sums.error += total(lanes.error);
-  sums.errorSquared += total(lanes.errorSquared);
-  sums.errorAbsolute += total(lanes.errorAbsolute);
-  sums.weightSquared += total(lanes.weightSquared);
-  sums.reconstructedSquared += total(lanes.reconstructedSquared);
-  sums.product += total(lanes.product);
-  HWY_ALIGN float largest[hn::MaxLanes(Floats())];
-  hn::Store(lanes.largest, Floats(), largest);
-  for (std::size_t i = 0; i < hn::Lanes(d); ++i) sums.maxError = std::max(sums.maxError, largest[i]);
-}
+// Sums of one lane each, in double; lanes are added when a run ends. The two halves of a vector of weights have sums of their
+// own: eight chains of additions hide the latency of one. Products of two float32 are exact in double, so a fused addition of
+// them rounds as a separate one does.
+struct Sums {
+  struct Half {
+    Wide error, errorSquared, weightSquared, weightError;
+    // Written out: what a compiler writes by itself lacks the instruction set of this file's pragma.
+    HWY_INLINE Half()
+        : error(hn::Zero(Doubles())), errorSquared(error), weightSquared(error), weightError(error) {}
+    HWY_INLINE void add(hn::Vec<Halves> w, hn::Vec<Halves> r) {
+      const Wide wide = hn::PromoteTo(Doubles(), w), e = hn::Sub(wide, hn::PromoteTo(Doubles(), r));
+      error = hn::Add(error, e);
+      errorSquared = hn::MulAdd(e, e, errorSquared);
+      weightSquared = hn::MulAdd(wide, wide, weightSquared);
+      weightError = hn::MulAdd(wide, e, weightError);
+    }
+  };
+  Half lower, upper;
+  Vector largest;
+
+  HWY_INLINE Sums() : lower(), upper(), largest(hn::Zero(Floats())) {}
+  HWY_INLINE void add(Vector w, Vector r) {
+    largest = hn::Max(largest, hn::Abs(hn::Sub(w, r)));
+    lower.add(hn::LowerHalf(Halves(), w), hn::LowerHalf(Halves(), r));
+    upper.add(hn::UpperHalf(Halves(), w), hn::UpperHalf(Halves(), r));
+  }
+  HWY_INLINE void finish(ErrorSums& total) const {
+    const auto sum = [](Wide a, Wide b) { return hn::GetLane(hn::SumOfLanes(Doubles(), hn::Add(a, b))); };
+    total.error += sum(lower.error, upper.error);
+    total.errorSquared += sum(lower.errorSquared, upper.errorSquared);
+    total.weightSquared += sum(lower.weightSquared, upper.weightSquared);
+    total.weightError += sum(lower.weightError, upper.weightError);
+    total.maxError = std::max(total.maxError, hn::GetLane(hn::MaxOfLanes(Floats(), largest)));
+  }
+};
+
+#endif
 
 ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count) {
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);
-  Sums wide = noSums();
+  Sums wide;
   ErrorSums sums;
   std::size_t k = 0;
-  for (; k + lanes <= count; k += lanes) addTo(wide, hn::LoadU(d, weights + k), hn::LoadU(d, reconstructed + k));
+  for (; k + lanes <= count; k += lanes) wide.add(hn::LoadU(d, weights + k), hn::LoadU(d, reconstructed + k));
   for (; k < count; ++k) include(sums, weights[k], reconstructed[k]);
+  wide.finish(sums);
   sums.count = count;
-  finish(wide, sums);
   return sums;
 }
 
@@ -82,6 +90,13 @@ HWY_INLINE V valueOf(V code, V scale, V offset) {
   else
     return hn::Add(hn::Mul(scale, code), offset);
 }
+template <AffineValue spelling>
+float valueOf(float code, float scale, float offset) {
+  if constexpr (spelling == AffineValue::ScaleMinusZero)
+    return scale * (code - offset);
+  else
+    return scale * code + offset;
+}
 
 // What comes next in memory is fetched while this is measured.
 HWY_INLINE void fetchAhead(const float* weights) {
@@ -89,77 +104,105 @@ HWY_INLINE void fetchAhead(const float* weights) {
   hwy::Prefetch(reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(weights) + ahead));
 }
 
-// Codes of one group, in vectors of full width.
-template <CodeRule rule>
-HWY_INLINE void encodeGroup(const float* weights, std::size_t size, float scale, float zero, float maxCode,
-                            std::uint8_t* codes) {
-  const hn::ScalableTag<float> d;
+// Bins of errors, found a vector at a time and counted one by one when a batch is full.
+class Counter {
+ public:
+  explicit Counter(const ErrorBins& bins) : m_bin(bins.low, bins.high, std::max<std::size_t>(1, bins.counts.size())), m_counts(bins.counts) {}
+  HWY_INLINE void add(Vector error) {
+    const Floats d;
+    const Vector place = hn::Mul(hn::Sub(error, hn::Set(d, m_bin.low)), hn::Set(d, m_bin.factor));
+    hn::StoreU(hn::ConvertTo(hn::RebindToSigned<Floats>(), hn::Min(hn::Max(place, hn::Zero(d)), hn::Set(d, m_bin.last))),
+               hn::RebindToSigned<Floats>(), m_batch + m_size);
+    m_size += hn::Lanes(d);
+    if (m_size == batch) empty();
+  }
+  void add(float error) { ++m_counts[m_bin(error)]; }
+  void empty() {
+    std::uint64_t* counts = m_counts.data();
+    for (std::size_t k = 0; k < m_size; ++k) ++counts[static_cast<std::uint32_t>(m_batch[k])];
+    m_size = 0;
+  }
+
+ private:
+  static constexpr std::size_t batch = 256;  // a multiple of every vector's lanes
+  Binning m_bin;
+  std::span<std::uint64_t> m_counts;
+  std::size_t m_size = 0;
+  HWY_ALIGN std::int32_t m_batch[batch];
+};
+
+// Parameters of one group.
+struct Affine {
+  float scale, zero, valueScale, maxCode;
+};
+
+// Codes, values, errors and sums of one group, all in registers.
+template <CodeRule rule, AffineValue spelling, bool counting>
+HWY_INLINE void measureGroup(const float* weights, std::size_t size, const Affine& group, std::uint8_t* codes, Sums& wide,
+                             ErrorSums& sums, Counter& counter) {
+  const Floats d;
   const std::size_t lanes = hn::Lanes(d);
-  const auto s = hn::Set(d, scale), z = hn::Set(d, zero), top = hn::Set(d, maxCode);
+  const Vector scale = hn::Set(d, group.scale), zero = hn::Set(d, group.zero), value = hn::Set(d, group.valueScale),
+               top = hn::Set(d, group.maxCode);
   std::size_t k = 0;
   for (; k + lanes <= size; k += lanes) {
     fetchAhead(weights + k);
-    rounded(codeOf<rule>(hn::LoadU(d, weights + k), s, z, top)).store(codes + k);
-  }
-  for (; k < size; ++k) codes[k] = static_cast<std::uint8_t>(clampedCode(rule, weights[k], scale, zero, maxCode));
-}
-
-template <AffineValue spelling>
-HWY_INLINE void measureGroup(const float* weights, const std::uint8_t* codes, std::size_t size, float scale, float offset,
-                             Sums& wide, ErrorSums& sums) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> integers;
-  const hn::Rebind<std::uint8_t, Floats> bytes;
-  const std::size_t lanes = hn::Lanes(d);
-  const Vector s = hn::Set(d, scale), o = hn::Set(d, offset);
-  std::size_t k = 0;
-  for (; k + lanes <= size; k += lanes) {
-    const Vector code = hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, codes + k)));
-    addTo(wide, hn::LoadU(d, weights + k), valueOf<spelling>(code, s, o));
+    const Vector w = hn::LoadU(d, weights + k);
+    const auto code = rounded(codeOf<rule>(w, scale, zero, top));
+    code.store(codes + k);
+    const Vector r = valueOf<spelling>(code.value(), value, zero);
+    wide.add(w, r);
+    if constexpr (counting) counter.add(hn::Sub(w, r));
   }
   for (; k < size; ++k) {
-    const auto code = static_cast<float>(codes[k]);
-    include(sums, weights[k], spelling == AffineValue::ScaleMinusZero ? scale * (code - offset) : scale * code + offset);
+    const float code = clampedCode(rule, weights[k], group.scale, group.zero, group.maxCode);
+    codes[k] = static_cast<std::uint8_t>(code);
+    const float r = valueOf<spelling>(code, group.valueScale, group.zero);
+    include(sums, weights[k], r);
+    if constexpr (counting) counter.add(weights[k] - r);
   }
 }
 
-template <CodeRule rule, AffineValue spelling>
+template <CodeRule rule, AffineValue spelling, bool counting>
 ErrorSums measured(const GroupView& view, const float* scale, const float* zero, float maxCode, const float* valueScale,
-                   std::uint8_t* codes) {
-  Sums wide = noSums();
+                   std::uint8_t* codes, const ErrorBins& bins) {
+  Sums wide;
   ErrorSums sums;
+  Counter counter(bins);
   for (std::size_t g = 0; g < view.groups; ++g) {
-    const float* weights = view.data + g * view.groupStride;
-    std::uint8_t* out = codes + g * view.groupStride;
-    encodeGroup<rule>(weights, view.size, scale[g], zero[g], maxCode, out);
-    measureGroup<spelling>(weights, out, view.size, valueScale[g], zero[g], wide, sums);
+    const std::size_t at = g * view.groupStride;
+    measureGroup<rule, spelling, counting>(view.data + at, view.size, {scale[g], zero[g], valueScale[g], maxCode}, codes + at, wide,
+                                           sums, counter);
   }
+  counter.empty();
+  wide.finish(sums);
   sums.count = view.groups * view.size;
-  finish(wide, sums);
   return sums;
 }
 
+using Measured = ErrorSums (*)(const GroupView&, const float*, const float*, float, const float*, std::uint8_t*, const ErrorBins&);
+
 template <CodeRule rule>
-ErrorSums measuredAs(const GroupView& view, AffineValue spelling, const float* scale, const float* zero, float maxCode,
-                     const float* valueScale, std::uint8_t* codes) {
-  return spelling == AffineValue::ScaleMinusZero
-             ? measured<rule, AffineValue::ScaleMinusZero>(view, scale, zero, maxCode, valueScale, codes)
-             : measured<rule, AffineValue::ScalePlusBias>(view, scale, zero, maxCode, valueScale, codes);
+Measured measuredBy(AffineValue spelling, bool counting) {
+  if (spelling == AffineValue::ScaleMinusZero)
+    return counting ? measured<rule, AffineValue::ScaleMinusZero, true> : measured<rule, AffineValue::ScaleMinusZero, false>;
+  return counting ? measured<rule, AffineValue::ScalePlusBias, true> : measured<rule, AffineValue::ScalePlusBias, false>;
+}
+
+Measured measuredBy(CodeRule rule, AffineValue spelling, bool counting) {
+  switch (rule) {
+    case CodeRule::DivideRoundAdd: return measuredBy<CodeRule::DivideRoundAdd>(spelling, counting);
+    case CodeRule::DivideAddRound: return measuredBy<CodeRule::DivideAddRound>(spelling, counting);
+    case CodeRule::SubtractDivideRound: return measuredBy<CodeRule::SubtractDivideRound>(spelling, counting);
+    case CodeRule::MultiplyAddRound: return measuredBy<CodeRule::MultiplyAddRound>(spelling, counting);
+  }
+  return nullptr;
 }
 
 ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
-                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes) {
-  switch (rule) {
-    case CodeRule::DivideRoundAdd:
-      return measuredAs<CodeRule::DivideRoundAdd>(view, spelling, scale, zero, maxCode, valueScale, codes);
-    case CodeRule::DivideAddRound:
-      return measuredAs<CodeRule::DivideAddRound>(view, spelling, scale, zero, maxCode, valueScale, codes);
-    case CodeRule::SubtractDivideRound:
-      return measuredAs<CodeRule::SubtractDivideRound>(view, spelling, scale, zero, maxCode, valueScale, codes);
-    case CodeRule::MultiplyAddRound:
-      return measuredAs<CodeRule::MultiplyAddRound>(view, spelling, scale, zero, maxCode, valueScale, codes);
-  }
-  return {};
+                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes,
+                               const ErrorBins& bins) {
+  return measuredBy(rule, spelling, !bins.counts.empty())(view, scale, zero, maxCode, valueScale, codes, bins);
 }
 
 }  // namespace nibble::kernels::simd::HWY_NAMESPACE
@@ -175,8 +218,9 @@ ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_
   return HWY_DYNAMIC_DISPATCH(errorSums)(weights, reconstructed, count);
 }
 ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
-                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes) {
-  return HWY_DYNAMIC_DISPATCH(encodeAffineMeasured)(view, rule, spelling, scale, zero, maxCode, valueScale, codes);
+                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes,
+                               const ErrorBins& bins) {
+  return HWY_DYNAMIC_DISPATCH(encodeAffineMeasured)(view, rule, spelling, scale, zero, maxCode, valueScale, codes, bins);
 }
 
 }  // namespace nibble::kernels::simd

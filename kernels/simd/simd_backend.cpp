@@ -239,17 +239,24 @@ class SimdBackend final : public Backend {
   }
 
   ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
-                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes) const override {
+                                 const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes,
+                                 const ErrorBins& bins) const override {
     // One sum per piece, in order: the result does not depend on the number of threads.
     const auto top = static_cast<float>(maxCode);
     const std::size_t grain = std::max<std::size_t>(1, pieceWeights / std::max<std::size_t>(1, view.size));
-    if (view.groups <= grain) return simd::encodeAffineMeasured(view, rule, spelling, scale, zero, top, valueScale, codes);
+    if (view.groups <= grain)
+      return simd::encodeAffineMeasured(view, rule, spelling, scale, zero, top, valueScale, codes, bins);
     std::vector<ErrorSums> parts((view.groups + grain - 1) / grain);
+    std::mutex mutex;
     inPieces(view.groups, grain, [&](std::size_t begin, std::size_t end) {
       const std::size_t at = begin * view.groupStride;
+      std::vector<std::uint64_t> counts(bins.counts.size());
       parts[begin / grain] =
           simd::encodeAffineMeasured({view.data + at, end - begin, view.size, view.groupStride, 1}, rule, spelling,
-                                     scale + begin, zero + begin, top, valueScale + begin, codes + at);
+                                     scale + begin, zero + begin, top, valueScale + begin, codes + at, {bins.low, bins.high, counts});
+      if (counts.empty()) return;
+      const std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < counts.size(); ++i) bins.counts[i] += counts[i];
     });
     ErrorSums sums;
     for (const ErrorSums& part : parts) sums += part;

@@ -42,7 +42,8 @@ void decodeTable(const std::uint8_t* codes, std::size_t groups, std::size_t size
 
 ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count);
 ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
-                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes);
+                               const float* zero, float maxCode, const float* valueScale, std::uint8_t* codes,
+                               const ErrorBins& bins);
 // `reconstructed` null: of the values themselves.
 void histogram(const float* values, const float* reconstructed, std::size_t count, float low, float high,
                std::span<std::uint64_t> counts);

@@ -68,7 +68,7 @@ void quantizeMeasured(const Backend& backend, Data& data) {
     backend.ranges(view, &data.low[g], &data.high[g]);
     for (std::size_t i = g; i < g + view.groups; ++i) data.scale[i] = (data.high[i] - data.low[i]) / 15;
     sums += backend.encodeAffineMeasured(view, CodeRule::SubtractDivideRound, AffineValue::ScalePlusBias, &data.scale[g],
-                                         &data.low[g], 15, &data.scale[g], codes);
+                                         &data.low[g], 15, &data.scale[g], codes, {});
   }
   benchmark::DoNotOptimize(sums);
 }
