@@ -173,12 +173,119 @@ void decodeModulo(const QuantizedTensor& tensor, std::uint64_t begin, std::span<
   }
 }
 
+// Groups of equal length that follow one another in row-major order: the number of their weights. None: groups lie otherwise.
+std::optional<std::uint64_t> evenLength(const Plane& plane) {
+  const Grouping& grouping = plane.grouping;
+  if (plane.values.size() == 1) return std::max<std::uint64_t>(grouping.rows() * grouping.columns(), 1);
+  if (grouping.kind() == Grouping::Kind::Flat) return grouping.length();
+  const bool along = grouping.kind() == Grouping::Kind::Blocks && grouping.tileRows() == 1;
+  return along && grouping.columns() % grouping.tileColumns() == 0 ? std::optional(grouping.tileColumns()) : std::nullopt;
+}
+
+bool isEven(const std::optional<Plane>& plane) { return !plane || evenLength(*plane).has_value(); }
+
+// The parameter of one weight after another, without looking groups up.
+class EvenWalk {
+ public:
+  EvenWalk(const std::optional<Plane>& plane, float fallback, std::uint64_t begin) : m_value(fallback) {
+    if (!plane) return;
+    m_values = plane->values;
+    m_length = *evenLength(*plane);
+    m_left = m_length - begin % m_length;
+    m_index = begin / m_length;
+    m_value = m_values[m_index];
+  }
+  [[nodiscard]] float value() const { return m_value; }
+  [[nodiscard]] std::uint64_t left() const { return m_left; }
+  void advance(std::uint64_t count) {
+    m_left -= count;
+    if (m_left != 0 || ++m_index >= m_values.size()) return;
+    m_left = m_length;
+    m_value = m_values[m_index];
+  }
+
+ private:
+  std::span<const float> m_values;
+  std::uint64_t m_length = 0, m_index = 0, m_left = ~std::uint64_t{0};
+  float m_value;
+};
+
+// Runs of weights with the same parameters, for planes of even groups.
+template <class Body>
+void forEachEvenRun(const QuantizedTensor& tensor, std::uint64_t begin, std::uint64_t end, const Body& body) {
+  EvenWalk scale(tensor.scale, 1.0f, begin), zero(tensor.zero, 0.0f, begin);
+  for (std::uint64_t index = begin; index < end;) {
+    const std::uint64_t length = std::min({scale.left(), zero.left(), end - index});
+    body(Run{index, length, scale.value(), zero.value(), nullptr});
+    scale.advance(length);
+    zero.advance(length);
+    index += length;
+  }
+}
+
+// Codes of several weights: float32 arithmetic, one table, unsigned codes, planes of even groups.
+bool hasVectorPath(const QuantizedTensor& tensor) {
+  return tensor.levels.kind == Levels::Kind::Table && (tensor.levels.dimension == 4 || tensor.levels.dimension == 8) &&
+         !tensor.levels.grouping && tensor.arithmetic == Arithmetic{} && !tensor.codes.isSigned() && isEven(tensor.scale) &&
+         isEven(tensor.zero);
+}
+
+template <unsigned dimension, class Code>
+void decodeVectorRun(const QuantizedTensor& tensor, const Run& run, const Code* codes, float* out) {
+  const float* table = tensor.levels.table.data();
+  const std::uint8_t* signs = tensor.signs.empty() ? nullptr : tensor.signs.data();
+  for (std::uint64_t i = run.begin; i < run.begin + run.length;) {
+    const std::uint64_t first = i % dimension, count = std::min(dimension - first, run.begin + run.length - i);
+    const float* level = table + std::uint64_t{codes[i / dimension]} * dimension + first;
+    const unsigned negative = signs == nullptr ? 0u : static_cast<unsigned>(signs[i / 8]) >> (i % 8);
+    const auto fill = [&](std::uint64_t length) {
+      for (unsigned k = 0; k < length; ++k) {
+        const float value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(level[k]) ^ (negative >> k & 1u) << 31);
+        switch (tensor.rule) {
+          case ValueRule::Scale: out[k] = run.scale * value; break;
+          case ValueRule::ScaleMinusZero: out[k] = (value - run.zero) * run.scale; break;
+          case ValueRule::ScalePlusBias: out[k] = run.scale * value + run.zero; break;
+        }
+      }
+    };
+    if (count == dimension)
+      fill(dimension);
+    else
+      fill(count);
+    i += count;
+    out += count;
+  }
+}
+
+void decodeVectors(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  const auto decodeCodes = [&](const auto* codes) {
+    forEachEvenRun(tensor, begin, begin + out.size(), [&](const Run& run) {
+      float* to = out.data() + (run.begin - begin);
+      if (tensor.levels.dimension == 8)
+        decodeVectorRun<8>(tensor, run, codes, to);
+      else
+        decodeVectorRun<4>(tensor, run, codes, to);
+    });
+  };
+  if (const auto* narrow = tensor.codes.as<std::uint8_t>())
+    decodeCodes(narrow->data());
+  else
+    decodeCodes(tensor.codes.as<std::uint16_t>()->data());
+}
+
 void decodeFast(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
   if (tensor.rule == ValueRule::ScaleMinusZero && isModulo(tensor, tensor.scale) && isModulo(tensor, tensor.zero) &&
       tensor.scale->grouping == tensor.zero->grouping)
     return decodeModulo(tensor, begin, out);
   const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data();
   const std::uint64_t end = begin + out.size();
+  if (isEven(tensor.scale) && isEven(tensor.zero) && !tensor.levels.grouping) {
+    const float* table = tensor.levels.kind == Levels::Kind::Table ? tensor.levels.table.data() : nullptr;
+    return forEachEvenRun(tensor, begin, end, [&](Run run) {
+      run.table = table;
+      decodeRun(tensor, run, codes + run.begin, out.data() + (run.begin - begin));
+    });
+  }
   for (std::uint64_t index = begin; index < end;) {
     const Run run = runAt(tensor, index, end);
     decodeRun(tensor, run, codes + index, out.data() + (index - begin));
@@ -207,7 +314,7 @@ bool decodesByRow(const QuantizedTensor& tensor) {
 }
 
 void decode(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  decodeWith(hasFastPath(tensor) ? decodeFast : decodeStored, tensor, begin, out);
+  decodeWith(hasFastPath(tensor) ? decodeFast : hasVectorPath(tensor) ? decodeVectors : decodeStored, tensor, begin, out);
 }
 
 void decodeLiterally(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {

@@ -33,6 +33,13 @@ void orBits(std::span<std::byte> bytes, std::uint64_t bit, std::uint64_t value) 
   std::memcpy(bytes.data() + first, &window, count);
 }
 
+std::uint64_t maskOf(const BitPiece& piece) { return (std::uint64_t{1} << piece.width) - 1; }
+std::uint64_t complementOf(const BitPiece& piece, std::uint64_t bits) { return piece.inverted ? ~bits & maskOf(piece) : bits; }
+// What the piece holds of a code.
+std::uint64_t pieceOf(const BitPiece& piece, std::uint64_t code) {
+  return complementOf(piece, code >> piece.codeShift & maskOf(piece));
+}
+
 // Packing and unpacking through `locate`, whatever the layout. With a final layout class the call is inlined.
 template <class L>
 std::vector<std::byte> packThrough(const L& layout, const Codes& codes) {
@@ -40,8 +47,7 @@ std::vector<std::byte> packThrough(const L& layout, const Codes& codes) {
   codes.visit([&](const auto& values) {
     for (std::uint64_t i = 0; i < values.size(); ++i) {
       const auto code = static_cast<std::uint64_t>(static_cast<std::uint32_t>(values[i]));  // signed as two's complement
-      for (const BitPiece& piece : layout.locate(i))
-        orBits(bytes, piece.bit, code >> piece.codeShift & ((std::uint64_t{1} << piece.width) - 1));
+      for (const BitPiece& piece : layout.locate(i)) orBits(bytes, piece.bit, pieceOf(piece, code));
     }
   });
   return bytes;
@@ -54,7 +60,8 @@ Codes unpackThrough(const L& layout, std::span<const std::byte> bytes, std::uint
   int widest = 0;
   for (std::uint64_t i = 0; i < codeCount; ++i) {
     for (const BitPiece& piece : layout.locate(i)) {
-      codes[i] |= readBits(bytes, piece.bit, piece.width) << piece.codeShift;
+      const std::uint32_t stored = readBits(bytes, piece.bit, piece.width);
+      codes[i] |= static_cast<std::uint32_t>(complementOf(piece, stored)) << piece.codeShift;
       widest = std::max(widest, piece.width + piece.codeShift);
     }
   }
@@ -228,6 +235,8 @@ Codes Layout::unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) 
   return unpackThrough(*this, bytes, codeCount);
 }
 
+std::vector<std::byte> Layout::packWhole(const QuantizedTensor& tensor) const { return pack(tensor.codes); }
+
 std::vector<std::uint64_t> Layout::codesIn(std::uint64_t word, std::uint64_t codeCount) const {
   const auto size = static_cast<std::uint64_t>(wordBits());
   std::vector<std::uint64_t> result;
@@ -250,7 +259,7 @@ std::uint64_t wordAt(const Layout& layout, const Codes& codes, std::uint64_t wor
     for (const BitPiece& piece : layout.locate(index)) {
       for (std::uint64_t bit = 0; bit < piece.width; ++bit)
         if (piece.bit + bit >= first && piece.bit + bit < first + size)
-          value |= (code >> (piece.codeShift + bit) & 1) << (piece.bit + bit - first);
+          value |= (pieceOf(piece, code) >> bit & 1) << (piece.bit + bit - first);
     }
   }
   return value;
@@ -273,6 +282,7 @@ StorageSize& StorageSize::operator+=(const StorageSize& more) {
 
 StorageSize storageSize(const QuantizedTensor& tensor) {
   NIBBLE_EXPECTS(tensor.layout != nullptr);
+  if (const auto size = tensor.layout->sizeByPurpose()) return *size;
   return {tensor.layout->sizeBytes(), planeBytes(tensor.scale), planeBytes(tensor.zero), extraBytes(tensor)};
 }
 
@@ -282,6 +292,7 @@ double bitsPerWeight(const QuantizedTensor& tensor) {
 
 std::vector<PayloadPart> payload(const QuantizedTensor& tensor) {
   std::vector<PayloadPart> parts;
+  if (tensor.layout->sizeByPurpose()) return {{"blocks", tensor.layout->packWhole(tensor)}};
   addPart(parts, "codes", tensor.layout->pack(tensor.codes));
   addPlane(parts, "scale", tensor.scale);
   addPlane(parts, "zero", tensor.zero);

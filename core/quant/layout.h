@@ -23,6 +23,7 @@ struct BitPiece {
   std::uint64_t bit = 0;
   std::uint8_t width = 0;
   std::uint8_t codeShift = 0;
+  bool inverted = false;  // stored as its complement (the sign of two's complement, for a code counted from the lowest value)
 };
 
 // The pieces of one code: one as a rule, two where low and high bits lie apart, at most four.
@@ -34,10 +35,23 @@ class BitPieces {
   [[nodiscard]] const BitPiece* begin() const { return m_pieces.data(); }
   [[nodiscard]] const BitPiece* end() const { return m_pieces.data() + m_count; }
   [[nodiscard]] std::size_t size() const { return m_count; }
+  // The same pieces `bits` further on.
+  [[nodiscard]] BitPieces movedBy(std::uint64_t bits) const {
+    BitPieces moved = *this;
+    for (std::size_t i = 0; i < m_count; ++i) moved.m_pieces[i].bit += bits;
+    return moved;
+  }
 
  private:
   std::array<BitPiece, 4> m_pieces{};
   std::size_t m_count = 0;
+};
+
+// Bytes by purpose: what stands under "bits per weight".
+struct StorageSize {
+  std::uint64_t codes = 0, scales = 0, zeros = 0, other = 0;  // bytes; other: level tables, order, channel scale, widths
+  [[nodiscard]] std::uint64_t total() const { return codes + scales + zeros + other; }
+  StorageSize& operator+=(const StorageSize& more);
 };
 
 class Layout {
@@ -51,6 +65,11 @@ class Layout {
   [[nodiscard]] virtual std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const;
   [[nodiscard]] virtual std::vector<std::byte> pack(const Codes& codes) const;
   [[nodiscard]] virtual Codes unpack(std::span<const std::byte> bytes, std::uint64_t codeCount) const;
+  // Layouts of blocks hold the parameters between the codes: `sizeBytes` are then those of everything, by purpose here. None:
+  // parameters lie apart.
+  [[nodiscard]] virtual std::optional<StorageSize> sizeByPurpose() const { return std::nullopt; }
+  // As `pack`, with the parameters where the layout has a place for them.
+  [[nodiscard]] virtual std::vector<std::byte> packWhole(const QuantizedTensor& tensor) const;
 };
 
 // One word of the packed codes without packing the rest: what `pack` writes at [word * wordBits, + wordBits).
@@ -67,17 +86,10 @@ std::shared_ptr<const Layout> highNibbleLayout(std::uint64_t codeCount);
 // holds row k * step + i, slot 0 in the high bits. bits 8 4 2 1 in bytes, 3 in 32-bit words of ten.
 std::shared_ptr<const Layout> rowInterleavedLayout(std::uint64_t groupedRows, std::uint64_t groupedColumns, int bits);
 
-// Bytes by purpose: what stands under "bits per weight".
-struct StorageSize {
-  std::uint64_t codes = 0, scales = 0, zeros = 0, other = 0;  // bytes; other: level tables, order, channel scale, widths
-  [[nodiscard]] std::uint64_t total() const { return codes + scales + zeros + other; }
-  StorageSize& operator+=(const StorageSize& more);
-};
-
 StorageSize storageSize(const QuantizedTensor& tensor);
 double bitsPerWeight(const QuantizedTensor& tensor);
 
-// One named run of payload bytes ("codes", "scale", "zero", "zero.codes", "levels" ...) in the default layout. Together they
+// One named run of payload bytes ("codes", "scale", "zero", "zero.codes", "levels" ..., or "blocks" with everything) in the default layout. Together they
 // are exactly storageSize bytes: the figure shown is the bytes there are.
 struct PayloadPart {
   std::string name;

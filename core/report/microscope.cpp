@@ -264,7 +264,7 @@ std::string PackedView::hex(std::uint64_t value) const {
 }
 
 Result<std::vector<BitPlace>> PackedView::places(std::uint64_t codeIndex) const try {
-  std::call_once(m_packed, [&] { m_bytes = m_layout->pack(m_tensor->codes); });
+  std::call_once(m_packed, [&] { m_bytes = m_layout->packWhole(*m_tensor); });
   const auto size = static_cast<std::uint64_t>(wordBits());
   std::vector<BitPlace> result;
   for (const BitPiece& piece : m_layout->locate(codeIndex)) {

@@ -66,8 +66,8 @@ struct BitPlace {
 };
 
 // The codes of a tensor as a layout packs them (the tensor's own, or a format's). The whole tensor is packed at the first
-// question and kept: exact for every layout, whatever it interleaves. Bits that belong to no code are shown as 0. Not for codes
-// outside the layout. Thread-safe; keeps tensor and layout alive.
+// question and kept: exact for every layout, whatever it interleaves. Bits that belong to no code are shown as 0, but for
+// blocks, which are shown whole. Not for codes outside the layout. Thread-safe; keeps tensor and layout alive.
 class PackedView {
  public:
   PackedView(std::shared_ptr<const QuantizedTensor> tensor, std::shared_ptr<const Layout> layout);
