@@ -42,8 +42,14 @@ Result<double> proveLayer(const Format& format, const std::filesystem::path& fil
   const auto decoded = format.proofDecode(file, layer.name);
   if (!decoded) return fail(decoded.error().within(layer.name));
   const QuantizedTensor& tensor = *layer.tensor;
-  if (decoded->size() != tensor.weightCount()) return fail(layer.name + ": the proof decoder finds another number of weights");
+  // A format may fill up the outputs: what comes after the last one must be 0.
+  const bool filled =
+      decoded->size() > tensor.weightCount() && decoded->size() % std::max<std::uint64_t>(tensor.columns, 1) == 0;
+  if (decoded->size() != tensor.weightCount() && !filled)
+    return fail(layer.name + ": the proof decoder finds another number of weights");
   double largest = 0;
+  for (std::uint64_t i = tensor.weightCount(); i < decoded->size(); ++i)
+    largest = std::max(largest, difference(0, (*decoded)[i]));
   const std::uint64_t columns = std::max<std::uint64_t>(tensor.columns, 1);
   const std::uint64_t step = std::max<std::uint64_t>(stripWeights / columns, 1) * columns;
   std::vector<float> shown(std::min(step, tensor.weightCount()));

@@ -9,11 +9,13 @@ const Format& hqqFormat();
 const Format& bnbFormat();
 const Format& gptqFormat();
 const Format& gptqV2Format();
+const Format& exl2Format();
+const Format& mbwqFormat();
 const Format& document000Format();
 
 std::span<const Format* const> allFormats() {
   static const Format* const formats[] = {&npzFormat(),  &hqqFormat(),    &bnbFormat(),
-                                          &gptqFormat(), &gptqV2Format(), &document000Format()};
+                                          &gptqFormat(), &gptqV2Format(), &exl2Format(), &mbwqFormat(), &document000Format()};
   return formats;
 }
 

@@ -40,6 +40,17 @@ float levelAt(const QuantizedTensor& tensor, std::uint64_t index) {
   return level;
 }
 
+// One rounding of a double to a narrow type: by way of a float rounded to odd, whose last bit keeps what was cut off, so that
+// the second rounding cannot see a tie that is none.
+float roundOnce(FloatType type, double value) {
+  const auto nearest = static_cast<float>(value);
+  if (type == FloatType::F32 || static_cast<double>(nearest) == value || !std::isfinite(nearest))
+    return kernels::roundTo(type, nearest);
+  const bool beyond = std::fabs(static_cast<double>(nearest)) > std::fabs(value);
+  const float towardsZero = beyond ? std::nextafter(nearest, 0.0f) : nearest;
+  return kernels::roundTo(type, std::bit_cast<float>(std::bit_cast<std::uint32_t>(towardsZero) | 1u));
+}
+
 }  // namespace
 
 float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, float level, float scale, float zero) {
@@ -50,8 +61,8 @@ float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, flo
     case ValueRule::ScaleMinusZero: value = step(step(level - zero) * scale); break;
     case ValueRule::ScalePlusBias:
       if (arithmetic.fused) {
-        // One rounding: a product of two 24-bit numbers is exact in double, so the only earlier rounding is the double sum's.
-        value = step(static_cast<float>(static_cast<double>(scale) * level + zero));
+        // A product of two 24-bit numbers is exact in double, and so is the sum where scale and zero are halves.
+        value = roundOnce(arithmetic.step, static_cast<double>(scale) * level + zero);
       } else {
         value = step(step(scale * level) + zero);
       }
@@ -92,7 +103,8 @@ void restoreRow(const QuantizedTensor& tensor, std::span<const float> stored, st
     for (std::size_t i = 0; i < row.size(); ++i) row[i] *= tensor.rotation->signs[i];
   }
   if (!tensor.channelScale.empty())
-    for (std::size_t i = 0; i < row.size(); ++i) row[i] /= tensor.channelScale[i];
+    for (std::size_t i = 0; i < row.size(); ++i)
+      row[i] = tensor.channelScaleMultiplies ? row[i] * tensor.channelScale[i] : row[i] / tensor.channelScale[i];
   for (std::size_t i = 0; i < row.size(); ++i) out[tensor.order.empty() ? i : tensor.order[i]] = row[i];
 }
 

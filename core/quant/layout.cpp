@@ -206,14 +206,21 @@ std::uint64_t planeBytes(const std::optional<Plane>& plane) {
 
 std::uint64_t extraBytes(const QuantizedTensor& tensor) {
   return tensor.levels.table.size() * static_cast<std::uint64_t>(storedBits(tensor.levels.stored)) / 8 + tensor.signs.size() +
-         tensor.order.size() * 4 + tensor.channelScale.size() * static_cast<std::uint64_t>(storedBits(tensor.channelScaleStored)) / 8 +
-         tensor.width.bits.size() * static_cast<std::uint64_t>(storedBits(tensor.width.stored)) / 8;
+         tensor.order.size() * tensor.orderBytes + tensor.channelScale.size() * static_cast<std::uint64_t>(storedBits(tensor.channelScaleStored)) / 8 +
+         tensor.width.bits.size() * static_cast<std::uint64_t>(storedBits(tensor.width.stored)) / 8 + tensor.width.table.size();
 }
 
 template <class T>
 std::vector<std::byte> rawBytes(const std::vector<T>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(T));
   if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+// Each entry in its own number of bytes, little-endian.
+std::vector<std::byte> orderAs(std::uint8_t entryBytes, const std::vector<std::uint32_t>& order) {
+  std::vector<std::byte> bytes(order.size() * entryBytes);
+  for (std::size_t i = 0; i < order.size(); ++i) std::memcpy(bytes.data() + i * entryBytes, &order[i], entryBytes);
   return bytes;
 }
 
@@ -298,9 +305,10 @@ std::vector<PayloadPart> payload(const QuantizedTensor& tensor) {
   addPlane(parts, "zero", tensor.zero);
   addPart(parts, "levels", numbersAs(tensor.levels.stored, tensor.levels.table));
   addPart(parts, "signs", rawBytes(tensor.signs));
-  addPart(parts, "order", rawBytes(tensor.order));
+  addPart(parts, "order", orderAs(tensor.orderBytes, tensor.order));
   addPart(parts, "channelScale", numbersAs(tensor.channelScaleStored, tensor.channelScale));
   if (storedBits(tensor.width.stored) != 0) addPart(parts, "width", rawBytes(tensor.width.bits));
+  addPart(parts, "width.table", tensor.width.table);
   return parts;
 }
 

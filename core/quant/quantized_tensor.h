@@ -9,6 +9,7 @@
 #include "core/tensor/tensor.h"
 #include "kernels/math/minifloat.h"
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,6 +90,7 @@ struct WidthPlane {
   std::optional<Grouping> grouping;
   std::vector<std::uint8_t> bits;          // one per group of `grouping`
   Stored stored = Stored::Implied;
+  std::vector<std::byte> table;            // what is written where that is not one number per group (EXL2's group table)
   [[nodiscard]] int at(std::uint64_t flatIndex) const { return bits.empty() ? uniform : bits[grouping->groupOf(flatIndex)]; }
 };
 
@@ -125,9 +127,11 @@ struct QuantizedTensor {
   std::optional<Plane> zero;              // ScaleMinusZero: subtracted from the level; ScalePlusBias: added at the end
   Arithmetic arithmetic;
   std::vector<std::uint8_t> signs;        // one bit per weight, low bit first, 1 = negative; empty: none
-  std::vector<std::uint32_t> order;       // stored column j holds input column order[j]; empty: identity
-  std::vector<float> channelScale;        // the stored column j was multiplied by this; empty: 1
+  std::vector<std::uint32_t> order;       // stored column j holds input column order[j]; empty: identity, not written
+  std::uint8_t orderBytes = 4;            // of one entry as written
+  std::vector<float> channelScale;        // the stored column j was multiplied by this; empty: 1, not written
   Stored channelScaleStored = Stored::F16;
+  bool channelScaleMultiplies = false;    // the other way: the layer multiplies its inputs by channelScale, so the weight does
   std::optional<Rotation> rotation;
   std::shared_ptr<const Layout> layout;   // how codes lie in bytes; never null in a finished tensor
   std::vector<std::string> notes;         // what a person should know ("no activations: rounded plainly")

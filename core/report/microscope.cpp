@@ -88,7 +88,8 @@ std::vector<float> targetsOf(const QuantizedTensor& tensor, std::span<const floa
   std::vector<double> row(weights.size());
   for (std::size_t i = 0; i < row.size(); ++i) {
     row[i] = weights[tensor.order.empty() ? i : tensor.order[i]];
-    if (!tensor.channelScale.empty()) row[i] *= tensor.channelScale[i];
+    if (!tensor.channelScale.empty())
+      row[i] = tensor.channelScaleMultiplies ? row[i] / tensor.channelScale[i] : row[i] * tensor.channelScale[i];
     if (tensor.rotation) row[i] *= tensor.rotation->signs[i];
   }
   if (tensor.rotation)

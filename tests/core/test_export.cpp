@@ -127,6 +127,10 @@ const std::vector<std::string>& everyChoice() {
                                                    "codebook:bits=3,granularity=tensor",
                                                    "codebook:bits=2,granularity=group,group=64",
                                                    "codebook:bits=4",
+                                                   "exl2",
+                                                   "exl2:mix=4b:0.5@32+2b:0.5@32",
+                                                   "mbwq",
+                                                   "mbwq:mix=4b:0.5@32+2b:0.5@32",
                                                    "float:type=f16",
                                                    "float:type=bf16",
                                                    "float:type=f32"};
@@ -134,7 +138,8 @@ const std::vector<std::string>& everyChoice() {
 }
 
 // How many of `everyChoice` each format must hold; a change in either direction is to be noticed.
-const std::map<std::string, int> held = {{"npz", 45}, {"hqq", 23}, {"bnb", 7}, {"gptq", 6}, {"gptq_v2", 6}, {"document000", 4}};
+const std::map<std::string, int> held = {{"npz", 49}, {"hqq", 23},  {"bnb", 7},  {"gptq", 6},
+                                         {"gptq_v2", 6}, {"exl2", 2}, {"mbwq", 2}, {"document000", 4}};
 
 // Data bytes of a safetensors or npz file by array, from the independent container.
 std::map<std::string, std::uint64_t> arrayBytes(const fs::path& file) {
@@ -221,6 +226,11 @@ class TestExport : public QObject {
          "minmax:params=f32",
          {p + "shape", p + "bits", p + "group_size", p + "bias"},
          8.0 * (820 * 4 + 128 * 8) / 8192},
+        {"exl2",
+         "exl2:mix=4b:0.5@64+2b:0.5@64",
+         {p + "bias"},
+         8.0 * (24 * 64 / 2 * 4 + 2 * 32 + 2 * 2 + 2 * 4 + 128 * 4) / 8192},
+        {"mbwq", "mbwq:group=64", {p + "bias"}, 4 + 32 / 64.0 + 32 / 64.0},
         {"npz", "hqq", {"decoded", "choice", "scale_groups", "zero_groups"}, 8 + 64 / 64.0},
     };
     for (const Row& row : rows) {
