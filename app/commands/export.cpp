@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // export PATH SCHEME --format FORMAT --out PATH: pre-flight, write, read back with an independent decoder, compare.
+// Without SCHEME the packed layers of PATH go into the other format as they are.
 #include "core/export/export.h"
 #include "app/export_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace nibble::cli {
 namespace {
@@ -16,17 +19,38 @@ struct Options {
   bool all = false, dryRun = false, noVerify = false, json = false;
 };
 
-Result<ExitStatus> exportCommand(Program& program, const Options& options) {
+// What of PATH is quantized, and to what.
+Status chooseTensors(const Options& options, const WeightList& weights, ExportJob& job) {
   auto choice = Choice::parse(options.scheme);
   if (!choice) return fail(choice.error());
+  auto names = options.selection.select(weights, true);
+  if (!names) return fail(names.error().within(options.selection.path));
+  for (std::string& name : *names) job.tensors.emplace_back(std::move(name), *choice);
+  return {};
+}
+
+// Which packed layers of PATH are taken over.
+Status choosePacked(const Options& options, const WeightList& weights, ExportJob& job) {
+  if (weights.packedLayers().empty())
+    return fail(options.selection.path + ": holds no packed layers; SCHEME says how to quantize it", ErrorKind::Usage);
+  const auto names = options.selection.select(weights);
+  if (!names) return fail(names.error().within(options.selection.path));
+  for (const DetectedLayer& packed : weights.packedLayers())
+    if (std::find(names->begin(), names->end(), packed.layer.name) != names->end()) job.packed.push_back(packed);
+  for (const std::string& name : options.selection.tensors)
+    if (std::none_of(job.packed.begin(), job.packed.end(), [&](const auto& packed) { return packed.layer.name == name; }))
+      return fail(name + ": is not packed; SCHEME says how to quantize it");
+  if (job.packed.empty()) return fail(options.selection.path + ": no packed layer is among what was chosen");
+  return {};
+}
+
+Result<ExitStatus> exportCommand(Program& program, const Options& options) {
   const Context context = program.context();
   const auto weights = options.selection.open(context);
   if (!weights) return fail(weights.error());
-  auto names = options.selection.select(**weights, true);
-  if (!names) return fail(names.error().within(options.selection.path));
   ExportJob job;
   job.checkpoint = (*weights)->shared();
-  for (std::string& name : *names) job.tensors.emplace_back(std::move(name), *choice);
+  NIBBLE_TRY(options.scheme.empty() ? choosePacked(options, **weights, job) : chooseTensors(options, **weights, job));
   job.format = findFormat(options.format);
   job.runtime = options.runtime;
   job.out = options.out;
@@ -50,7 +74,9 @@ void addExport(CLI::App& app, Action& chosen) {
   auto* command = app.add_subcommand("export", "Write packed weights that another program loads");
   const auto options = std::make_shared<Options>();
   options->selection.addPath(*command);
-  command->add_option("SCHEME", options->scheme, "What to quantize to, as id:key=value,...")->required();
+  command->add_option(
+      "SCHEME", options->scheme,
+      "What to quantize to, as id:key=value,...; without it packed layers keep their codes and change their format");
   options->selection.addSelection(*command);
   command->add_option("--format", options->format, "Packed format")->required()->check(CLI::IsMember(formatIds()));
   command->add_option("--out", options->out, "File for .npz, .npy and .safetensors names, else a directory")->required();

@@ -2,6 +2,7 @@
 #include "core/export/export.h"
 
 #include "core/base/text.h"
+#include "core/export/convert.h"
 #include "core/export/proof.h"
 #include "core/export/staging.h"
 #include "core/formats/tools.h"
@@ -39,23 +40,26 @@ class Export {
     stage(ExportStage::Preflight, 0);
     NIBBLE_TRY(checkJob());
     NIBBLE_TRY(quantizeAll());
+    NIBBLE_TRY(convertAll());
     NIBBLE_TRY(applyRules());
     if (!m_result.preflightOk || m_job.dryRun) return std::move(m_result);
     NIBBLE_TRY(writeAndProve());
-    stage(ExportStage::Done, m_job.tensors.size());
+    stage(ExportStage::Done, layerCount());
     return std::move(m_result);
   }
 
  private:
   void stage(ExportStage what, std::size_t done) const {
-    if (m_onStage) m_onStage(what, done, m_job.tensors.size());
+    if (m_onStage) m_onStage(what, done, layerCount());
   }
+
+  [[nodiscard]] std::size_t layerCount() const { return m_job.tensors.size() + m_job.packed.size(); }
 
   Status checkJob() {
     const FormatInfo& about = m_job.format->info();
     m_result.format = about.id;
     m_result.out = m_job.out;
-    if (m_job.tensors.empty()) return fail("nothing to export: no tensor is chosen");
+    if (layerCount() == 0) return fail("nothing to export: no tensor is chosen");
     if (!m_job.runtime.empty() &&
         std::find(about.runtimes.begin(), about.runtimes.end(), m_job.runtime) == about.runtimes.end())
       return fail(std::string(about.id) + " is not loaded by " + m_job.runtime + ", only by: " + runtimeNames());
@@ -68,6 +72,8 @@ class Export {
     std::set<std::string> names;
     for (const auto& [name, choice] : m_job.tensors)
       if (!names.insert(name).second) return fail(name + ": chosen twice");
+    for (const DetectedLayer& packed : m_job.packed)
+      if (!names.insert(packed.layer.name).second) return fail(packed.layer.name + ": chosen twice");
     if (m_job.dryRun) return {};
     NIBBLE_TRY(checkNotSource(*m_job.checkpoint, m_job.out));
     return checkDestination(m_job.out, !m_single);
@@ -98,6 +104,32 @@ class Export {
       exported.weights = tensor->size();
       exported.sqnrDb = outcome->report.sqnrDb();
       exported.maxDifference = std::numeric_limits<double>::quiet_NaN();
+      m_result.tensors.push_back(std::move(exported));
+    }
+    return {};
+  }
+
+  Status convertAll() {
+    for (const DetectedLayer& packed : m_job.packed) {
+      stage(ExportStage::Quantize, m_layers.size());
+      if (m_context.stopRequested()) return cancelled();
+      const std::string& name = packed.layer.name;
+      auto source = packed.format->read(*m_job.checkpoint, packed.layer);
+      if (!source) return fail(source.error().within(name));
+      auto converted = convertFor(*m_job.format, std::make_shared<const QuantizedTensor>(*std::move(source)), m_context);
+      if (!converted && converted.error().kind == ErrorKind::Cancelled) return fail(converted.error());
+      if (!converted)
+        return fail(std::string(m_job.format->info().id) + " cannot hold " + name + ": " + converted.error().message);
+      m_quantized.push_back(converted->tensor);
+      m_layers.push_back({name, m_quantized.back().get(), biasOf(name, m_quantized.back()->rows)});
+      ExportedTensor exported;
+      exported.name = name;
+      exported.scheme = m_quantized.back()->scheme;
+      exported.weights = m_quantized.back()->weightCount();
+      exported.sqnrDb = std::numeric_limits<double>::quiet_NaN();  // there is no unquantized weight to compare with
+      exported.maxDifference = std::numeric_limits<double>::quiet_NaN();
+      exported.converted = true;
+      exported.conversionDifference = converted->maxDifference;
       m_result.tensors.push_back(std::move(exported));
     }
     return {};
@@ -163,6 +195,8 @@ class Export {
   // Tensors that stay as they are, as views of the source.
   Status addCopies() {
     std::set<std::string> taken;
+    for (const DetectedLayer& packed : m_job.packed)
+      for (const std::size_t part : packed.layer.parts) taken.insert(m_job.checkpoint->entries()[part].name);
     for (const ExportLayer& layer : m_layers) taken.insert(layer.name);
     for (const auto& arrays : m_arrays)
       for (const RawTensor& array : arrays) taken.insert(array.name);
@@ -256,7 +290,7 @@ class Export {
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
       if (m_context.stopRequested()) return cancelled();
       const std::string name = entry.path().filename().string();
-      if (!entry.is_regular_file() || !isSideFile(entry.path()) ||
+      if (!entry.is_regular_file() || !isSideFile(entry.path()) || (!m_job.packed.empty() && describesPacking(name)) ||
           std::find(m_names.begin(), m_names.end(), name) != m_names.end())
         continue;
       fs::copy_file(entry.path(), staging.place(name), error);
@@ -274,6 +308,12 @@ class Export {
     return weights.count(path.extension().string()) == 0 && !name.starts_with(".") && !name.ends_with(".index.json");
   }
 
+  // What the source's quantizer wrote about its own packing; beside other packed weights it would lie.
+  static bool describesPacking(const std::string& name) {
+    return name == "quantize_config.json" || name == "quantization_config.json" || name == "quant_strategy.json" ||
+           name == "quantization_map.json";
+  }
+
   Status prove(const fs::path& weights) {
     std::size_t arrays = m_copies.size();
     for (std::size_t i = 0; i < m_layers.size(); ++i) {
@@ -284,7 +324,7 @@ class Export {
       m_result.tensors[i].maxDifference = *largest;
       if (*largest != 0)
         return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) +
-                    "; nothing was kept",
+                        "; nothing was kept",
                     ErrorKind::Check);
       arrays += m_arrays[i].size();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Export: pre-flight, quantize, write under a temporary name, read back with the format's independent decoder, compare, rename.
-// A difference other than 0 fails the export and leaves nothing under its final name. Never writes over the source.
+// Export: pre-flight, quantize or convert, write under a temporary name, read back with the format's independent decoder,
+// compare, rename. A difference other than 0 fails the export and leaves nothing under its final name. Never writes over the
+// source.
 #pragma once
 #include "core/formats/format.h"
 #include "core/run/choice.h"
@@ -15,6 +16,7 @@ namespace nibble {
 struct ExportJob {
   std::shared_ptr<const Checkpoint> checkpoint;
   std::vector<std::pair<std::string, Choice>> tensors;  // name, choice
+  std::vector<DetectedLayer> packed;  // packed layers of the checkpoint, taken over with their codes (convert.h)
   const Format* format = nullptr;
   std::string runtime;        // a target whose rules must hold; empty: the format's own rules
   std::filesystem::path out;  // a file for .npz, .npy and .safetensors names, else a directory
@@ -28,7 +30,9 @@ struct ExportedTensor {
   std::uint64_t sizeBytes = 0;  // payload bytes of the quantized layer in this format
   std::uint64_t weights = 0;
   double sqnrDb = 0;
-  double maxDifference = 0;  // independent decoder against the shown values; NaN when not verified
+  double maxDifference = 0;         // independent decoder against the shown values; NaN when not verified
+  bool converted = false;           // from a packed layer; shown values are then the converted ones
+  double conversionDifference = 0;  // of a converted layer: converted values against those of the source
 };
 
 enum class ExportStage : std::uint8_t { Preflight, Quantize, Write, ReadBack, Done };

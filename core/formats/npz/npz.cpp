@@ -4,6 +4,10 @@
 // a table, NAME/decoded, NAME/order where columns are permuted, NAME/choice. Beside each plane NAME/..._groups says in words
 // which weights share its numbers ("blocks 1 64", "flat 64", "modulo 9", "columns" with NAME/..._index), NAME/arithmetic the
 // type of each step where it is not float32, NAME/level_type the float type whose bits the codes are.
+// Where one code stands for d weights, codes are [rows, columns / d] and levels end in d; NAME/signs is 1 where a level is
+// negated. NAME/rotation_signs and NAME/rotation_block: of the stored row, blocks went through a Walsh-Hadamard transform and
+// were multiplied by the signs. NAME/channel_scale: one number per stored column; NAME/channel_scale_use says whether decoding
+// multiplies by it or divides. Decoding undoes rotation, channel scale and order, in that order.
 #include "core/base/text.h"
 #include "core/formats/npz/proof.h"
 #include "core/formats/rules.h"
@@ -18,10 +22,8 @@ namespace {
 using namespace formats;
 
 std::optional<std::string> refusalOf(const QuantizedTensor& tensor) {
-  if (tensor.rotation) return "its weights are rotated, which the arrays cannot say";
-  if (!tensor.channelScale.empty()) return "its input channels are scaled, which the arrays cannot say";
-  if (!tensor.signs.empty()) return "its signs are stored apart from the codes";
-  if (tensor.levels.dimension != 1) return "one code stands for several weights";
+  const std::uint64_t dimension = tensor.levels.dimension;
+  if (dimension > 1 && tensor.columns % dimension != 0) return "one code stands for weights of two rows";
   return std::nullopt;
 }
 
@@ -54,6 +56,7 @@ class Arrays {
     addCodes();
     addPlanes();
     addLevels();
+    addTransforms();
     add(rawFloats("decoded", FloatType::F32, m_tensor.shape, decodeAll(m_tensor)));
     if (!m_tensor.order.empty()) add(rawIntegers("order", DType::I32, {m_tensor.order.size()}, widened(m_tensor.order)));
     if (!(m_tensor.arithmetic == Arithmetic{})) add(rawText("arithmetic", arithmeticText(m_tensor.arithmetic)));
@@ -77,7 +80,24 @@ class Arrays {
     const std::vector<T>* codes = m_tensor.codes.as<T>();
     if (codes == nullptr) return;
     const std::span<const std::byte> bytes = std::as_bytes(std::span(*codes));
-    add(rawBytes("codes", type, m_tensor.shape, {bytes.begin(), bytes.end()}));
+    const std::uint64_t dimension = m_tensor.levels.dimension;
+    const Shape shape = dimension == 1 ? m_tensor.shape : Shape{m_tensor.rows, m_tensor.columns / dimension};
+    add(rawBytes("codes", type, shape, {bytes.begin(), bytes.end()}));
+  }
+
+  void addTransforms() {
+    if (!m_tensor.signs.empty()) {
+      std::vector<std::int64_t> signs(m_tensor.weightCount());
+      for (std::size_t i = 0; i < signs.size(); ++i) signs[i] = m_tensor.signs[i / 8] >> (i % 8) & 1;
+      add(rawIntegers("signs", DType::U8, m_tensor.shape, signs));
+    }
+    if (m_tensor.rotation) {
+      add(rawFloats("rotation_signs", FloatType::F32, {m_tensor.columns}, m_tensor.rotation->signs));
+      add(rawInteger("rotation_block", DType::I64, m_tensor.rotation->block));
+    }
+    if (m_tensor.channelScale.empty()) return;
+    add(rawFloats("channel_scale", FloatType::F32, {m_tensor.columns}, m_tensor.channelScale));
+    add(rawText("channel_scale_use", m_tensor.channelScaleMultiplies ? "multiply" : "divide"));
   }
 
   void addCodes() {
@@ -123,9 +143,12 @@ class Arrays {
     const Levels& levels = m_tensor.levels;
     if (levels.kind == Levels::Kind::Float) add(rawText("level_type", typeName(levels.type)));
     if (levels.kind != Levels::Kind::Table) return;
-    const std::uint64_t tables = levels.table.size() / std::max<std::size_t>(levels.levelCount, 1);
-    add(rawFloats("levels", FloatType::F32, levels.grouping ? Shape{tables, levels.levelCount} : Shape{levels.levelCount},
-                  levels.table));
+    const std::uint64_t tables =
+        levels.table.size() / std::max<std::size_t>(std::size_t{levels.levelCount} * levels.dimension, 1);
+    Shape shape{levels.levelCount};
+    if (levels.grouping) shape.insert(shape.begin(), tables);
+    if (levels.dimension > 1) shape.push_back(levels.dimension);
+    add(rawFloats("levels", FloatType::F32, shape, levels.table));
     if (levels.grouping) addGroups("levels", *levels.grouping);
   }
 
@@ -167,7 +190,8 @@ class NpzFormat final : public Format {
 
   [[nodiscard]] std::uint64_t payloadBytes(const ExportLayer& layer, const std::vector<RawTensor>& arrays) const override {
     std::uint64_t bytes = 0;
-    for (const char* key : {"codes", "scale", "zero", "bias", "levels", "bits", "order"})
+    for (const char* key :
+         {"codes", "scale", "zero", "bias", "levels", "bits", "order", "signs", "rotation_signs", "channel_scale"})
       for (const RawTensor& array : arrays)
         if (array.name == key || array.name == layer.name + "/" + key) bytes += byteCount(array);
     return bytes;

@@ -2,6 +2,8 @@
 // The arrays followed here: codes, scale, zero or bias, levels or level_type, order, decoded, and the words beside each plane
 // that say which weights share its numbers: "blocks R C" (tiles of R x C), "flat N" (runs of N, row-major), "modulo G" (weight
 // k belongs to k mod G), "columns" (one number per row and entry of _index). Rows and columns are those of [..., C] as [-1, C].
+// Fewer codes than decoded values: each stands for several, in levels whose last side is as long. Then signs, rotation_block
+// and rotation_signs, channel_scale with channel_scale_use: npz.cpp says what they do.
 #include "core/formats/npz/proof.h"
 
 #include "core/formats/proof_container.h"
@@ -18,14 +20,13 @@ struct Plane {
   Array numbers, index;
   std::string kind;
   std::uint64_t first = 0, second = 0;  // the words' numbers
+  std::uint64_t perRow = 0;             // numbers of a row where the kind is "columns"
 
   [[nodiscard]] std::uint64_t groupOf(std::uint64_t row, std::uint64_t column, std::uint64_t columns) const {
     const std::uint64_t flat = row * columns + column;
     if (kind == "blocks") return row / first * ((columns + second - 1) / second) + column / second;
     if (kind == "flat") return flat / first;
     if (kind == "modulo") return flat % first;
-    std::uint64_t perRow = 0;
-    for (std::uint64_t i = 0; i < index.count(); ++i) perRow = std::max(perRow, index.unsignedAt(i) + 1);
     return row * perRow + index.unsignedAt(column);
   }
 };
@@ -36,19 +37,36 @@ struct Arithmetic {
 };
 
 struct Layer {
-  Array codes, decoded, order;
+  Array codes, decoded, order, signs, rotationSigns, channelScale;
+  std::uint64_t dimension = 1, rotationBlock = 0;
+  bool channelScaleMultiplies = false;
   std::optional<Plane> scale, zero, bias, levels;
   std::string levelType;
   Arithmetic arithmetic;
   std::uint64_t rows = 0, columns = 0;
+
+  // Levels are [count], [tables, count] or the same with a last side of `dimension`.
+  [[nodiscard]] std::size_t levelSides() const { return levels->numbers.shape.size() - (dimension > 1 ? 1 : 0); }
+  [[nodiscard]] bool hasTables() const { return levelSides() == 2; }
+  [[nodiscard]] std::uint64_t levelCount() const { return levels->numbers.shape[levelSides() - 1]; }
 };
+
+// An 8-bit float of so many exponent bits; finite codes only are written.
+float float8(std::uint64_t code, int exponentBits) {
+  const int fractionBits = 7 - exponentBits, bias = (1 << (exponentBits - 1)) - 1;
+  const auto exponent = static_cast<int>(code >> fractionBits & ((1u << exponentBits) - 1));
+  const auto fraction = static_cast<double>(code & ((1u << fractionBits) - 1));
+  const double magnitude = exponent == 0 ? std::ldexp(fraction, 1 - bias - fractionBits)
+                                         : std::ldexp(std::ldexp(1.0, fractionBits) + fraction, exponent - bias - fractionBits);
+  return static_cast<float>((code & 0x80) != 0 ? -magnitude : magnitude);
+}
 
 Result<std::optional<Plane>> readPlane(const Container& file, const std::string& prefix, const std::string& name) {
   if (!file.has(prefix + name)) return std::optional<Plane>();
   auto numbers = file.read(prefix + name);
   if (!numbers) return fail(numbers.error());
   if (numbers->type != "F32") return fail(prefix + name + ": expected float32");
-  Plane plane{std::move(*numbers), {}, {}, 1, 1};
+  Plane plane{std::move(*numbers), {}, {}, 1, 1, 0};
   const std::string key = prefix + name + "_groups";
   if (!file.has(key)) {
     plane.kind = "modulo";  // one table for all
@@ -64,6 +82,8 @@ Result<std::optional<Plane>> readPlane(const Container& file, const std::string&
     auto index = file.read(prefix + name + "_index");
     if (!index) return fail(index.error());
     plane.index = std::move(*index);
+    for (std::uint64_t i = 0; i < plane.index.count(); ++i)
+      plane.perRow = std::max(plane.perRow, plane.index.unsignedAt(i) + 1);
   } else if (plane.kind != "blocks" && plane.kind != "flat" && plane.kind != "modulo") {
     return fail(key + ": unknown grouping");
   }
@@ -90,12 +110,14 @@ Result<Arithmetic> parseArithmetic(const std::string& words) {
 }
 
 float levelOf(const Layer& layer, std::uint64_t at, std::uint64_t row, std::uint64_t column) {
-  const std::uint64_t code = layer.codes.unsignedAt(at);
+  const std::uint64_t code = layer.codes.unsignedAt(at / layer.dimension);
   if (layer.levels) {
-    const std::uint64_t count = layer.levels->numbers.shape.back();
-    const std::uint64_t table = layer.levels->numbers.shape.size() == 1 ? 0 : layer.levels->groupOf(row, column, layer.columns);
-    return layer.levels->numbers.floatAt(table * count + code);
+    const std::uint64_t count = layer.levelCount();
+    const std::uint64_t table = layer.hasTables() ? layer.levels->groupOf(row, column, layer.columns) : 0;
+    return layer.levels->numbers.floatAt((table * count + code) * layer.dimension + at % layer.dimension);
   }
+  if (layer.levelType == "float8_e4m3fn") return float8(code, 4);
+  if (layer.levelType == "float8_e5m2") return float8(code, 5);
   if (!layer.levelType.empty()) {
     Array bits{layer.levelType == "float16" ? "F16" : layer.levelType == "bfloat16" ? "BF16" : "F32", {1}, layer.codes.bytes};
     if (layer.codes.type == "I32" && bits.type != "F32") bits.type = "F32";
@@ -118,10 +140,14 @@ Status checkBounds(const Layer& layer) {
         if ((*plane)->groupOf(row, column, layer.columns) >= (*plane)->numbers.count()) return fail("a group has no number");
   }
   if (!layer.levels) return {};
-  const std::uint64_t count = layer.levels->numbers.shape.empty() ? 0 : layer.levels->numbers.shape.back();
+  const std::size_t sides = layer.levels->numbers.shape.size() - (layer.dimension > 1 ? 1 : 0);
+  if (layer.levels->numbers.shape.empty() || sides < 1 || sides > 2) return fail("levels have another number of sides");
+  if (layer.dimension > 1 && layer.levels->numbers.shape.back() != layer.dimension)
+    return fail("levels are not as long as a code stands for weights");
+  const std::uint64_t count = layer.levelCount();
   for (std::uint64_t i = 0; i < layer.codes.count(); ++i)
     if (layer.codes.unsignedAt(i) >= count) return fail("a code has no level");
-  if (layer.levels->numbers.shape.size() == 1) return {};
+  if (!layer.hasTables()) return {};
   for (std::uint64_t row = 0; row < layer.rows; ++row)
     for (std::uint64_t column = 0; column < layer.columns; ++column)
       if (layer.levels->groupOf(row, column, layer.columns) >= layer.levels->numbers.shape[0])
@@ -130,7 +156,9 @@ Status checkBounds(const Layer& layer) {
 }
 
 float valueOf(const Layer& layer, std::uint64_t row, std::uint64_t column) {
-  const float level = levelOf(layer, row * layer.columns + column, row, column);
+  const std::uint64_t at = row * layer.columns + column;
+  float level = levelOf(layer, at, row, column);
+  if (!layer.signs.bytes.empty() && layer.signs.unsignedAt(at) != 0) level = -level;
   const auto number = [&](const Plane& plane) { return plane.numbers.floatAt(plane.groupOf(row, column, layer.columns)); };
   const auto step = [&](float value) { return rounded(value, layer.arithmetic.step); };
   float value = level;
@@ -148,15 +176,80 @@ float valueOf(const Layer& layer, std::uint64_t row, std::uint64_t column) {
   return rounded(value, layer.arithmetic.result);
 }
 
+Status loadTransforms(const Container& file, const std::string& prefix, Layer& layer) {
+  struct Wanted {
+    const char *name, *type;
+    Array* place;
+    std::uint64_t count;
+  };
+  for (const Wanted& wanted : {Wanted{"signs", "U8", &layer.signs, layer.rows * layer.columns},
+                               Wanted{"rotation_signs", "F32", &layer.rotationSigns, layer.columns},
+                               Wanted{"channel_scale", "F32", &layer.channelScale, layer.columns}}) {
+    if (!file.has(prefix + wanted.name)) continue;
+    auto array = file.read(prefix + wanted.name);
+    if (!array) return fail(array.error());
+    if (array->type != wanted.type || array->count() != wanted.count)
+      return fail(prefix + wanted.name + ": unexpected type or shape");
+    *wanted.place = std::move(*array);
+  }
+  for (std::uint64_t i = 0; i < layer.signs.bytes.size(); ++i)
+    if (layer.signs.bytes[i] > 1) return fail(prefix + "signs: neither 0 nor 1");
+  if (file.has(prefix + "rotation_signs")) {
+    const auto block = file.number(prefix + "rotation_block", "I64");
+    if (!block) return fail(block.error());
+    layer.rotationBlock = static_cast<std::uint64_t>(*block);
+    const std::uint64_t size = layer.rotationBlock;
+    if (size == 0 || (size & (size - 1)) != 0 || layer.columns % size != 0)
+      return fail(prefix + "rotation_block: not a power of two that divides the columns");
+  }
+  if (!file.has(prefix + "channel_scale")) return {};
+  const auto use = file.read(prefix + "channel_scale_use");
+  if (!use) return fail(use.error());
+  layer.channelScaleMultiplies = use->text() == "multiply";
+  if (!layer.channelScaleMultiplies && use->text() != "divide") return fail(prefix + "channel_scale_use: unknown word");
+  return {};
+}
+
+// Sums and differences over growing distances, then one multiplication by 1 / sqrt(size), all in float32.
+void walshHadamard(float* run, std::uint64_t size) {
+  for (std::uint64_t distance = 1; distance < size; distance *= 2)
+    for (std::uint64_t i = 0; i < size; ++i) {
+      if ((i / distance) % 2 != 0) continue;
+      const float a = run[i], b = run[i + distance];
+      run[i] = a + b;
+      run[i + distance] = a - b;
+    }
+  const float norm = 1.0f / std::sqrt(static_cast<float>(size));
+  for (std::uint64_t i = 0; i < size; ++i) run[i] *= norm;
+}
+
+// One stored row to the model's, before its columns are put in order.
+void restore(const Layer& layer, std::vector<float>& row) {
+  if (layer.rotationBlock != 0) {
+    for (std::uint64_t begin = 0; begin < row.size(); begin += layer.rotationBlock)
+      walshHadamard(row.data() + begin, layer.rotationBlock);
+    for (std::uint64_t i = 0; i < row.size(); ++i) row[i] *= layer.rotationSigns.floatAt(i);
+  }
+  if (layer.channelScale.bytes.empty()) return;
+  for (std::uint64_t i = 0; i < row.size(); ++i) {
+    const float scale = layer.channelScale.floatAt(i);
+    row[i] = layer.channelScaleMultiplies ? row[i] * scale : row[i] / scale;
+  }
+}
+
 Result<Layer> loadLayer(const Container& file, const std::string& prefix) {
   Layer layer;
   auto codes = file.read(prefix + "codes"), decoded = file.read(prefix + "decoded");
   if (!codes) return fail(codes.error());
   if (!decoded) return fail(decoded.error());
   if (codes->type != "U8" && codes->type != "U16" && codes->type != "I32") return fail(prefix + "codes: unexpected type");
-  if (!decoded->is("F32", codes->shape)) return fail(prefix + "decoded: unexpected type or shape");
-  layer.columns = codes->shape.empty() ? 1 : codes->shape.back();
-  layer.rows = layer.columns == 0 ? 0 : codes->count() / layer.columns;
+  const std::uint64_t each = codes->count() == 0 ? 1 : decoded->count() / codes->count();
+  if (decoded->type != "F32" || each * codes->count() != decoded->count() || (each == 1 && decoded->shape != codes->shape))
+    return fail(prefix + "decoded: unexpected type or shape");
+  layer.dimension = each;
+  layer.columns = decoded->shape.empty() ? 1 : decoded->shape.back();
+  layer.rows = layer.columns == 0 ? 0 : decoded->count() / layer.columns;
+  if (layer.columns % each != 0) return fail(prefix + "codes: one stands for weights of two rows");
   layer.codes = std::move(*codes);
   layer.decoded = std::move(*decoded);
   struct Wanted {
@@ -169,6 +262,8 @@ Result<Layer> loadLayer(const Container& file, const std::string& prefix) {
     if (!plane) return fail(plane.error());
     *wanted.place = std::move(*plane);
   }
+  if (const auto status = loadTransforms(file, prefix, layer); !status) return fail(status.error());
+  if (each != 1 && !layer.levels) return fail(prefix + "levels: missing, though a code stands for several weights");
   for (const char* name : {"order", "level_type", "arithmetic"}) {
     if (!file.has(prefix + name)) continue;
     auto array = file.read(prefix + name);
@@ -195,11 +290,14 @@ Result<std::vector<float>> decodeNpz(const std::filesystem::path& file, const st
   if (!layer) return fail(layer.error());
   if (const auto bounds = checkBounds(*layer); !bounds) return fail(bounds.error().within(prefix));
   std::vector<float> values(layer->rows * layer->columns);
+  std::vector<float> stored(layer->columns);
   for (std::uint64_t row = 0; row < layer->rows; ++row) {
+    for (std::uint64_t column = 0; column < layer->columns; ++column) stored[column] = valueOf(*layer, row, column);
+    restore(*layer, stored);
     for (std::uint64_t column = 0; column < layer->columns; ++column) {
       const std::uint64_t place = layer->order.bytes.empty() ? column : layer->order.unsignedAt(column);
       if (place >= layer->columns) return fail(prefix + "order: no such column");
-      values[row * layer->columns + place] = valueOf(*layer, row, column);
+      values[row * layer->columns + place] = stored[column];
     }
   }
   for (std::uint64_t i = 0; i < values.size(); ++i)
