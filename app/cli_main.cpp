@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   addCompare(app, action);
   addExport(app, action);
   addDecode(app, action);
+  addDiff(app, action);
   addInspect(app, action);
   addBench(app, action);
   addRun(app, action);

@@ -37,6 +37,7 @@ Json candidateJson(const ComparedCandidate& candidate) {
   Json json;
   json["tensor"] = candidate.tensor;
   json["scheme"] = candidate.scheme;
+  if (!candidate.reading.empty()) json["reading"] = candidate.reading;
   json["bitsPerWeight"] = candidate.bitsPerWeight;
   json["sizeBytes"] = candidate.size.total();
   json["breakdown"] = {{"codes", candidate.size.codes},
@@ -64,17 +65,18 @@ std::string cell(std::string text, char separator) {
   return quoted + "\"";
 }
 
-std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandidate& candidate, bool weighted, bool histogram) {
-  std::vector<std::pair<std::string, std::string>> columns{
-      {"tensor", candidate.tensor},
-      {"scheme", candidate.scheme},
-      {"bitsPerWeight", text::number(candidate.bitsPerWeight)},
-      {"sizeBytes", text::number(candidate.size.total())},
-      {"breakdown.codes", text::number(candidate.size.codes)},
-      {"breakdown.scales", text::number(candidate.size.scales)},
-      {"breakdown.zeros", text::number(candidate.size.zeros)},
-      {"breakdown.other", text::number(candidate.size.other)},
-  };
+std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandidate& candidate, bool weighted, bool histogram,
+                                                           bool readings) {
+  std::vector<std::pair<std::string, std::string>> columns{{"tensor", candidate.tensor}, {"scheme", candidate.scheme}};
+  if (readings) columns.emplace_back("reading", candidate.reading);
+  for (const auto& [title, value] :
+       std::initializer_list<std::pair<std::string, std::string>>{{"bitsPerWeight", text::number(candidate.bitsPerWeight)},
+                                                                  {"sizeBytes", text::number(candidate.size.total())},
+                                                                  {"breakdown.codes", text::number(candidate.size.codes)},
+                                                                  {"breakdown.scales", text::number(candidate.size.scales)},
+                                                                  {"breakdown.zeros", text::number(candidate.size.zeros)},
+                                                                  {"breakdown.other", text::number(candidate.size.other)}})
+    columns.emplace_back(title, value);
   for (const auto& [key, value] : figures(candidate.report)) {
     if (weighted && candidate.report.weightedMse < 0 && std::string_view(key) == "codeEntropy")
       columns.emplace_back("weightedMse", "");
@@ -107,10 +109,11 @@ std::string compareColumns(const std::vector<ComparedCandidate>& candidates, cha
   const auto any = [&](auto&& has) { return std::any_of(candidates.begin(), candidates.end(), has); };
   const bool weighted = any([](const ComparedCandidate& c) { return c.report.weightedMse >= 0; });
   const bool histogram = any([](const ComparedCandidate& c) { return !c.report.errors.counts.empty(); });
+  const bool readings = any([](const ComparedCandidate& c) { return !c.reading.empty(); });
   std::string out;
   for (const ComparedCandidate& candidate : candidates) {
     std::vector<std::string> titles, cells;
-    for (auto& [title, value] : columnsOf(candidate, weighted, histogram)) {
+    for (auto& [title, value] : columnsOf(candidate, weighted, histogram, readings)) {
       titles.push_back(title);
       cells.push_back(cell(std::move(value), separator));
     }
@@ -134,11 +137,12 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
   std::string previous;
   for (const ComparedCandidate& candidate : candidates) {
     const ErrorReport& report = candidate.report;
-    table.add({candidate.tensor == previous ? "" : candidate.tensor, candidate.scheme, decimals(candidate.bitsPerWeight, 3),
+    const std::string name = candidate.reading.empty() ? candidate.tensor : candidate.tensor + " read as " + candidate.reading;
+    table.add({name == previous ? "" : name, candidate.scheme, decimals(candidate.bitsPerWeight, 3),
                text::byteSize(candidate.size.total()), decimals(report.sqnrDb(), 2), figure(report.mse()),
                decimals(report.relativeFrobenius(), 5), figure(report.maxError()), decimals(report.cosine(), 6),
                decimals(candidate.seconds, 3)});
-    previous = candidate.tensor;
+    previous = name;
   }
   std::string out = table.text();
   std::set<std::string> seen;

@@ -60,6 +60,8 @@ std::string exportText(const ExportResult& result, bool dryRun) {
   for (const RuleResult& rule : result.preflight)
     if (rule.asked) rules.add({rule.ok ? "ok" : "FAILED", rule.rule, rule.detail, rule.source});
   std::string out = rules.text();
+  for (const RuleResult& rule : result.advice)
+    if (!rule.ok) out += "note: not so: " + rule.rule + " (" + rule.detail + "; " + rule.source + ")\n";
   if (!result.preflightOk) return out + "nothing was written: the pre-flight failed\n";
   if (dryRun) return out + "nothing was written: dry run\n";
   if (std::any_of(result.tensors.begin(), result.tensors.end(), [](const auto& tensor) { return tensor.converted; }))

@@ -64,6 +64,7 @@ void addCatalogues(CLI::App& app, Action& chosen);
 void addCompare(CLI::App& app, Action& chosen);
 void addExport(CLI::App& app, Action& chosen);
 void addDecode(CLI::App& app, Action& chosen);
+void addDiff(CLI::App& app, Action& chosen);
 void addInspect(CLI::App& app, Action& chosen);
 void addBench(CLI::App& app, Action& chosen);
 void addRun(CLI::App& app, Action& chosen);

@@ -12,7 +12,7 @@ namespace {
 
 struct Options {
   SelectionOptions selection;
-  std::string tensor, out;
+  std::string tensor, out, reading;
   bool json = false;
 };
 
@@ -24,14 +24,22 @@ Status refuseSource(const Checkpoint& checkpoint, const std::filesystem::path& o
   return {};
 }
 
+// Where there are two ways to read a layer and none was asked for, the one taken is said.
+void warnOfDoubt(const Program& program, const Options& options, const WeightList& weights) {
+  const PackedLayer* layer = weights.packedLayer(options.tensor);
+  if (layer != nullptr && options.reading.empty() && !layer->doubt.empty())
+    program.warn(options.tensor + ": " + layer->doubt + " (--reading chooses)");
+}
+
 Result<ExitStatus> decodeCommand(Program& program, const Options& options) {
   const std::filesystem::path out(options.out);
   if (out.extension() != ".npy") return fail(options.out + ": the output must be named .npy");
   const auto weights = options.selection.open(program.context());
   if (!weights) return fail(weights.error());
   NIBBLE_TRY(refuseSource((*weights)->checkpoint(), out));
-  const auto tensor = (*weights)->read(options.tensor);
+  const auto tensor = (*weights)->read(options.tensor, options.reading);
   if (!tensor) return fail(tensor.error().within(options.selection.path));
+  warnOfDoubt(program, options, **weights);
   const auto values = tensor->readAll();
   if (!values) return fail(values.error());
   if (program.context().stopRequested()) return cancelled();
@@ -44,6 +52,7 @@ Result<ExitStatus> decodeCommand(Program& program, const Options& options) {
   if (item != nullptr && item->packed) json["quantizedAs"] = (*weights)->packedLayers()[*item->packed].layer.description;
   json["bitsPerWeight"] = item != nullptr ? item->bitsPerWeight() : static_cast<double>(info(tensor->type()).bits);
   json["shape"] = tensor->shape();
+  if (!options.reading.empty()) json["reading"] = options.reading;
   if (options.json) {
     program.printJson(json);
   } else {
@@ -63,6 +72,8 @@ void addDecode(CLI::App& app, Action& chosen) {
   options->selection.addPath(*command);
   command->add_option("--tensor", options->tensor, "Which one")->type_name("NAME")->required();
   command->add_option("--out", options->out, "Where to")->type_name("FILE.npy")->required();
+  command->add_option("--reading", options->reading, "Which of a layer's readings, where it has two: v1, v2")
+      ->type_name("NAME");
   command->add_flag("--json", options->json, "One JSON document");
   command->callback([&chosen, options] { chosen = [options](Program& program) { return decodeCommand(program, *options); }; });
 }

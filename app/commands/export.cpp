@@ -17,6 +17,7 @@ struct Options {
   SelectionOptions selection;
   std::string scheme, format, out, runtime;
   bool all = false, dryRun = false, noVerify = false, json = false;
+  int cards = 1;
 };
 
 // What of PATH is quantized, and to what.
@@ -57,6 +58,7 @@ Result<ExitStatus> exportCommand(Program& program, const Options& options) {
   job.all = options.all;
   job.verify = !options.noVerify;
   job.dryRun = options.dryRun;
+  job.cards = options.cards;
   const auto progress = program.showProgress("export");
   const auto result = exportTensors(job, context);
   if (!result) return fail(result.error());
@@ -81,6 +83,7 @@ void addExport(CLI::App& app, Action& chosen) {
   command->add_option("--format", options->format, "Packed format")->required()->check(CLI::IsMember(formatIds()));
   command->add_option("--out", options->out, "File for .npz, .npy and .safetensors names, else a directory")->required();
   command->add_option("--target", options->runtime, "Runtime whose rules must hold")->check(CLI::IsMember(runtimeIds()));
+  command->add_option("--tp", options->cards, "Cards that the runtime will split the model over")->check(CLI::Range(1, 1024));
   command->add_flag("--all", options->all, "Copy what is not quantized");
   command->add_flag("--dry-run", options->dryRun, "Pre-flight only");
   command->add_flag("--no-verify", options->noVerify, "Do not read back");

@@ -55,8 +55,12 @@ Status inspectItem(const WeightList& weights, const WeightItem& item, const Opti
 
 Result<Inspected> inspectValues(const WeightList& weights, const Options& options, const Context& context) {
   Inspected out;
+  out.findings = lintReadings(weights.packedLayers());
   if (!options.stats && !options.lint) return out;
-  if (options.lint) out.findings = lintHeaders(entriesToLint(weights));
+  if (options.lint) {
+    const auto headers = lintHeaders(entriesToLint(weights));
+    out.findings.insert(out.findings.end(), headers.begin(), headers.end());
+  }
   for (const WeightItem& item : weights.items()) context.addTotal(elementCount(item.shape));
   Context quiet = context;
   quiet.progress = nullptr;
@@ -96,6 +100,8 @@ Json infoJson(const std::string& path, const WeightList& weights, const Inspecte
     if (item.packed) {
       tensor["quantizedAs"] = quantizedAs(weights, item);
       tensor["bitsPerWeight"] = item.bitsPerWeight();
+      const PackedLayer& layer = weights.packedLayers()[*item.packed].layer;
+      if (!layer.doubt.empty()) tensor["readings"] = layer.readings;
     }
     if (!inspected.statistics.empty()) tensor["stats"] = statisticsJson(inspected.statistics[i]);
     json["tensors"].push_back(std::move(tensor));
@@ -139,7 +145,7 @@ std::string infoText(const Options& options, const WeightList& weights, const In
                     (weights.items().size() == 1 ? " tensor, " : " tensors, ") + text::byteSize(bytes) + "\n";
   for (const auto& [key, value] : weights.checkpoint().metadata()) out += oneLine(key) + ": " + oneLine(value) + "\n";
   out += "\n" + tensorTable(weights, inspected);
-  if (!options.lint) return out;
+  if (!options.lint && inspected.findings.empty()) return out;
   out += inspected.findings.empty() ? "\nno findings\n" : "\n";
   for (const Finding& finding : inspected.findings)
     out += std::string(name(finding.severity)) + ": " + oneLine(finding.tensor) + (finding.tensor.empty() ? "" : ": ") +

@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   SelectionOptions selection;
-  std::string tensor, scheme, format;
+  std::string tensor, scheme, format, reading;
   std::uint64_t row = 0, column = 0;
   bool json = false;
 };
@@ -29,7 +29,7 @@ struct Subject {
 Result<Subject> quantize(Program& program, const Options& options, const WeightList& weights) {
   const auto choice = Choice::parse(options.scheme);
   if (!choice) return fail(choice.error());
-  auto tensor = weights.read(options.tensor);
+  auto tensor = weights.read(options.tensor, options.reading);
   if (!tensor) return fail(tensor.error());
   ReportOptions report;
   report.percentile = false;
@@ -44,7 +44,7 @@ Result<Subject> subject(Program& program, const Options& options, const WeightLi
   if (!shape) return fail(shape.error());
   const WeightItem* item = weights.find(options.tensor);
   if (item == nullptr || !item->packed) return fail(options.tensor + ": is not quantized; say with --scheme how it is to be");
-  auto packed = weights.readPacked(*item);
+  auto packed = weights.readPacked(*item, options.reading);
   if (!packed) return fail(packed.error());
   return Subject{std::nullopt, std::make_shared<const QuantizedTensor>(*std::move(packed))};
 }
@@ -151,6 +151,8 @@ void addInspect(CLI::App& app, Action& chosen) {
   command->add_option("--scheme", options->scheme, "How to quantize it; a packed layer is shown as it is stored")
       ->type_name("SCHEME");
   command->add_option("--format", options->format, "Bits as this format packs them")->check(CLI::IsMember(formatIds()));
+  command->add_option("--reading", options->reading, "Which of a packed layer's readings, where it has two: v1, v2")
+      ->type_name("NAME");
   command->add_flag("--json", options->json, "One JSON document");
   command->callback([&chosen, options] { chosen = [options](Program& program) { return inspectCommand(program, *options); }; });
 }

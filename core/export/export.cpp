@@ -5,6 +5,7 @@
 #include "core/export/convert.h"
 #include "core/export/proof.h"
 #include "core/export/staging.h"
+#include "core/formats/model_rules.h"
 #include "core/formats/tools.h"
 #include "core/io/atomic_file.h"
 #include "core/io/npy.h"
@@ -146,6 +147,10 @@ class Export {
   Status applyRules() {
     if (m_context.stopRequested()) return cancelled();
     m_result.preflight = m_job.format->preflight(m_job.runtime, m_layers);
+    if (!m_job.format->info().runtimes.empty()) {
+      for (RuleResult& rule : modelRules(m_job.runtime, m_layers, modelFacts())) m_result.preflight.push_back(std::move(rule));
+      m_result.advice = modelAdvice(m_layers, modelFacts());
+    }
     std::uint64_t weights = 0;
     for (const ExportedTensor& tensor : m_result.tensors) weights += tensor.weights;
     m_result.preflight.push_back({"No weight is NaN or infinite", true, true, "0 of " + text::number(weights), "every format"});
@@ -153,6 +158,11 @@ class Export {
     m_result.preflightOk = std::all_of(m_result.preflight.begin(), m_result.preflight.end(),
                                        [](const RuleResult& rule) { return !rule.asked || rule.ok; });
     return {};
+  }
+
+  // A file of some layers alone is no model: nothing is left out of it.
+  ModelFacts modelFacts() const {
+    return {m_job.checkpoint->configText(), m_job.all ? leftAlone() : std::vector<std::string>(), m_job.cards};
   }
 
   RuleResult configRule() const {

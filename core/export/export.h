@@ -23,6 +23,7 @@ struct ExportJob {
   bool all = false;           // copy what is not quantized
   bool verify = true;
   bool dryRun = false;  // pre-flight only
+  int cards = 1;        // that the runtime is to split the model over: part of its rules
 };
 
 struct ExportedTensor {
@@ -45,6 +46,7 @@ struct ExportResult {
   double bitsPerWeight = 0;  // payload bytes of the quantized layers x 8 / their weights
   std::vector<ExportedTensor> tensors;
   std::vector<RuleResult> preflight;
+  std::vector<RuleResult> advice;  // that no runtime insists on; a broken one fails nothing
   bool preflightOk = false;
   bool verified = false;
 };

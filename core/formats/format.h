@@ -24,6 +24,8 @@ struct PackedLayer {
   std::string description;         // "hqq 4 bit group 64 axis 1"
   std::vector<std::size_t> parts;  // entries of the checkpoint it is made of
   Shape shape;
+  std::vector<std::string> readings{};  // ways to read it ("v1", "v2"), the one taken first; empty: there is one way only
+  std::string doubt{};                  // why the one taken may be wrong, one line; empty: the file is clear
 };
 
 struct ExportLayer {
@@ -75,6 +77,9 @@ class Format {
   // Packed layers in a checkpoint, by keys, dtypes, shapes and config, never by file name.
   [[nodiscard]] virtual std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const = 0;
   [[nodiscard]] virtual Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const = 0;
+  // The same by one of the layer's readings; an empty name is `read`.
+  [[nodiscard]] virtual Result<QuantizedTensor> readAs(const Checkpoint& checkpoint, const PackedLayer& layer,
+                                                       std::string_view reading) const;
 
   // The independent decoder: float32 values, row-major, of the named layer of a written file. It also refuses what a correct
   // file never has: nonzero padding, tables and descriptions that differ from the format's own.

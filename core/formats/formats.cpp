@@ -9,13 +9,15 @@ const Format& hqqFormat();
 const Format& bnbFormat();
 const Format& gptqFormat();
 const Format& gptqV2Format();
+const Format& gptqPlanarFormat();
+const Format& awqFormat();
 const Format& exl2Format();
 const Format& mbwqFormat();
 const Format& document000Format();
 
 std::span<const Format* const> allFormats() {
-  static const Format* const formats[] = {&npzFormat(),  &hqqFormat(),    &bnbFormat(),
-                                          &gptqFormat(), &gptqV2Format(), &exl2Format(), &mbwqFormat(), &document000Format()};
+  static const Format* const formats[] = {&npzFormat(),        &hqqFormat(), &bnbFormat(),  &gptqFormat(), &gptqV2Format(),
+                                          &gptqPlanarFormat(), &awqFormat(), &exl2Format(), &mbwqFormat(), &document000Format()};
   return formats;
 }
 
@@ -28,6 +30,11 @@ const Format* findFormat(std::string_view id) {
 Result<std::vector<std::pair<std::string, std::string>>> Format::sideFiles(const std::vector<ExportLayer>&,
                                                                            const std::vector<std::string>&) const {
   return std::vector<std::pair<std::string, std::string>>{};
+}
+
+Result<QuantizedTensor> Format::readAs(const Checkpoint& checkpoint, const PackedLayer& layer, std::string_view reading) const {
+  if (reading.empty()) return read(checkpoint, layer);
+  return fail(layer.name + ": there is only one way to read " + std::string(info().id));
 }
 
 std::vector<DetectedLayer> detectPacked(const Checkpoint& checkpoint) {

@@ -21,7 +21,7 @@ constexpr double outlierSigmas = 32;
 constexpr std::uint64_t smallestBlock = 32;
 constexpr std::array<std::uint64_t, 3> widerBlocks = {64, 128, 256};
 
-constexpr std::array<LintRule, 9> rules = {{
+constexpr std::array<LintRule, 10> rules = {{
     {"empty", Severity::Warning, "A tensor without elements: nothing to quantize, and some loaders refuse the file.", false},
     {"odd-dtype", Severity::Note,
      "A float tensor in another type than nearly all of its kind: the same layer elsewhere, all matrices, or all vectors of "
@@ -35,6 +35,11 @@ constexpr std::array<LintRule, 9> rules = {{
      "Row lengths that a block of 64, 128 or 256 does not divide: schemes with such blocks refuse these matrices, and "
      "converters "
      "fall back to larger types without saying so.",
+     false},
+    {"two-readings", Severity::Warning,
+     "A packed layer that can be read in two ways, where the file does not say which or its numbers speak against what it "
+     "says. "
+     "Read in the wrong way every weight is off by one scale. Compare both with the original weights.",
      false},
     {"non-finite", Severity::Warning,
      "NaN or infinity among the weights: the tensor cannot be quantized, and the model is broken there.", true},
@@ -279,6 +284,26 @@ std::vector<Finding> lintHeaders(std::span<const TensorEntry> entries) {
     matrices.push_back(&entry);
   }
   lintBlocks(matrices, findings);
+  return findings;
+}
+
+std::vector<Finding> lintReadings(std::span<const DetectedLayer> layers) {
+  std::vector<Finding> findings;
+  std::map<std::string, std::uint64_t> others;  // doubts told already, and how many more layers share them
+  std::map<std::string, std::size_t> place;
+  for (const DetectedLayer& detected : layers) {
+    const PackedLayer& layer = detected.layer;
+    if (layer.doubt.empty()) continue;
+    if (place.contains(layer.doubt)) {
+      ++others[layer.doubt];
+      continue;
+    }
+    place[layer.doubt] = findings.size();
+    findings.push_back(
+        finding("two-readings", layer.name, "can be read as " + text::join(layer.readings, " or ") + ": " + layer.doubt));
+  }
+  for (const auto& [doubt, number] : others)
+    findings[place[doubt]].what += "; so for " + count(number, "more layer", "more layers");
   return findings;
 }
 

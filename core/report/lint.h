@@ -6,6 +6,7 @@
 #pragma once
 #include "core/base/context.h"
 #include "core/base/result.h"
+#include "core/formats/format.h"
 #include "core/io/checkpoint.h"
 #include "core/tensor/tensor.h"
 
@@ -38,6 +39,8 @@ const LintRule* findLintRule(std::string_view id);
 
 // Reads no values.
 std::vector<Finding> lintHeaders(std::span<const TensorEntry> entries);
+// Packed layers that can be read in two ways, one finding for each reason.
+std::vector<Finding> lintReadings(std::span<const DetectedLayer> layers);
 // Reads all values of one tensor.
 Result<std::vector<Finding>> lintValues(const Tensor& tensor, const Context& context);
 

@@ -11,6 +11,7 @@ struct PlannedTensor {
   MatrixSize size;
   std::vector<const Choice*> choices;
   std::span<const float> inputWeights;
+  std::string reading;
 };
 
 MatrixSize matrixSize(const Shape& shape) {
@@ -33,7 +34,7 @@ Status checkReference(const CompareJob& job, const std::string& name, const Shap
 Result<PlannedTensor> plan(const CompareJob& job, const std::string& name) {
   const auto shape = job.weights->shapeOf(name);
   if (!shape) return fail(shape.error());
-  PlannedTensor planned{name, matrixSize(*shape), {}, {}};
+  PlannedTensor planned{name, matrixSize(*shape), {}, {}, {}};
   if (job.reference != nullptr) NIBBLE_TRY(checkReference(job, name, *shape));
   for (const Choice& choice : job.choices) {
     const auto reason = choice.refusal(planned.size);
@@ -54,6 +55,22 @@ Result<PlannedTensor> plan(const CompareJob& job, const std::string& name) {
   return planned;
 }
 
+// Only a reference can tell the readings of a doubtful layer apart; without one the layer is taken as its format reads it.
+std::vector<PlannedTensor> inEachReading(const CompareJob& job, PlannedTensor planned) {
+  const PackedLayer* layer = job.weights->packedLayer(planned.name);
+  if (layer == nullptr || layer->doubt.empty()) return {std::move(planned)};
+  if (job.reference == nullptr) {
+    warn(job, planned.name + ": " + layer->doubt);
+    return {std::move(planned)};
+  }
+  std::vector<PlannedTensor> plans;
+  for (const std::string& reading : layer->readings) {
+    plans.push_back(planned);
+    plans.back().reading = reading;
+  }
+  return plans;
+}
+
 Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& tensor, const Tensor* reference,
                                   const Choice& choice, const CompareJob& job, const Context& context) {
   ReportOptions options;
@@ -68,6 +85,7 @@ Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& te
   }
   return ComparedCandidate{planned.name,
                            choice.text(),
+                           planned.reading,
                            planned.size.count(),
                            storageSize(*outcome->quantized),
                            bitsPerWeight(*outcome->quantized),
@@ -79,7 +97,7 @@ Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& te
 Status measureAll(const PlannedTensor& planned, const CompareJob& job, const Context& context,
                   std::vector<ComparedCandidate>& found) {
   if (planned.choices.empty()) return {};
-  const auto tensor = job.weights->read(planned.name);
+  const auto tensor = job.weights->read(planned.name, planned.reading);
   if (!tensor) return fail(tensor.error());
   std::optional<Tensor> reference;
   if (job.reference != nullptr) {
@@ -107,8 +125,10 @@ Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Cont
   for (const std::string& name : job.tensors) {
     auto planned = plan(job, name);
     if (!planned) return fail(planned.error());
-    context.addTotal(planned->size.count() * planned->choices.size());
-    plans.push_back(*std::move(planned));
+    for (PlannedTensor& each : inEachReading(job, *std::move(planned))) {
+      context.addTotal(each.size.count() * each.choices.size());
+      plans.push_back(std::move(each));
+    }
   }
   std::vector<ComparedCandidate> found;
   for (const PlannedTensor& planned : plans) NIBBLE_TRY(measureAll(planned, job, context, found));

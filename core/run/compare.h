@@ -16,7 +16,8 @@ namespace nibble {
 
 struct ComparedCandidate {
   std::string tensor;
-  std::string scheme;  // canonical text
+  std::string scheme;   // canonical text
+  std::string reading;  // of a packed layer that can be read in two ways; empty as a rule
   std::uint64_t weights = 0;
   StorageSize size;
   double bitsPerWeight = 0;
@@ -32,7 +33,8 @@ struct CompareJob {
   bool skipRefused = false;  // of a product of variations, what does not fit a shape is left out
   int histogramBins = 0;
   const InputWeights* inputWeights = nullptr;  // null: none
-  const WeightList* reference = nullptr;  // errors are against the tensors of the same names there; null: against the input
+  const WeightList* reference = nullptr;  // errors are against the tensors of the same names there; null: against the input.
+                                          // A packed layer of doubtful reading is then measured in each of its readings.
   std::function<void(const std::string&)> warn;  // called on the calling thread with one line
 };
 

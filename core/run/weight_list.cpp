@@ -152,10 +152,13 @@ Result<Shape> WeightList::shapeOf(std::string_view name) const {
   return fail(unknown(name));
 }
 
-Result<Tensor> WeightList::read(std::string_view name) const try {
-  if (const WeightItem* item = find(name)) {
+Result<Tensor> WeightList::read(std::string_view name, std::string_view reading) const try {
+  const WeightItem* item = find(name);
+  if (!reading.empty() && (item == nullptr || !item->packed))
+    return fail(std::string(name) + ": is no packed layer, there is nothing to read as " + std::string(reading));
+  if (item != nullptr) {
     if (!item->packed) return m_checkpoint->read(item->entry);
-    auto packed = readPacked(*item);
+    auto packed = readPacked(*item, reading);
     if (!packed) return fail(packed.error());
     return Tensor::fromFloats(item->name, item->shape, decodeAll(*packed));
   }
@@ -173,9 +176,14 @@ Result<Tensor> WeightList::read(std::string_view name) const try {
   return fail(std::string(name) + ": not enough memory to decode");
 }
 
-Result<QuantizedTensor> WeightList::readPacked(const WeightItem& item) const {
+const PackedLayer* WeightList::packedLayer(std::string_view name) const {
+  const WeightItem* item = find(name);
+  return item != nullptr && item->packed ? &m_packed[*item->packed].layer : nullptr;
+}
+
+Result<QuantizedTensor> WeightList::readPacked(const WeightItem& item, std::string_view reading) const {
   const DetectedLayer& layer = m_packed[item.packed.value()];
-  auto packed = layer.format->read(*m_checkpoint, layer.layer);
+  auto packed = layer.format->readAs(*m_checkpoint, layer.layer, reading);
   if (!packed) return fail(packed.error().within(item.name));
   return packed;
 }

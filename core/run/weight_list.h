@@ -46,10 +46,13 @@ class WeightList {
   [[nodiscard]] Result<std::vector<std::string>> select(const std::vector<std::string>& names, const std::string& pattern,
                                                         bool storedOnly = false) const;
 
-  // A stored tensor, a matrix NAME[e] of a stack, or a packed layer decoded to float32.
-  [[nodiscard]] Result<Tensor> read(std::string_view name) const;
+  // A stored tensor, a matrix NAME[e] of a stack, or a packed layer decoded to float32. `reading` is one of a packed layer's
+  // readings; empty: the one its format takes.
+  [[nodiscard]] Result<Tensor> read(std::string_view name, std::string_view reading = {}) const;
   // A packed layer as it is stored.
-  [[nodiscard]] Result<QuantizedTensor> readPacked(const WeightItem& item) const;
+  [[nodiscard]] Result<QuantizedTensor> readPacked(const WeightItem& item, std::string_view reading = {}) const;
+  // The layer behind a name; null: it is no packed layer.
+  [[nodiscard]] const PackedLayer* packedLayer(std::string_view name) const;
   [[nodiscard]] Result<Shape> shapeOf(std::string_view name) const;
 
  private:

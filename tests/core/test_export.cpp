@@ -138,8 +138,8 @@ const std::vector<std::string>& everyChoice() {
 }
 
 // How many of `everyChoice` each format must hold; a change in either direction is to be noticed.
-const std::map<std::string, int> held = {{"npz", 49}, {"hqq", 23},  {"bnb", 7},  {"gptq", 6},
-                                         {"gptq_v2", 6}, {"exl2", 2}, {"mbwq", 2}, {"document000", 4}};
+const std::map<std::string, int> held = {{"npz", 49},   {"hqq", 23}, {"bnb", 7},  {"gptq", 6}, {"gptq_v2", 6},
+                                         {"gptq_p", 1}, {"awq", 2},  {"exl2", 2}, {"mbwq", 2}, {"document000", 4}};
 
 // Data bytes of a safetensors or npz file by array, from the independent container.
 std::map<std::string, std::uint64_t> arrayBytes(const fs::path& file) {
@@ -222,6 +222,7 @@ class TestExport : public QObject {
          {q + ".quant_map", q + ".nested_quant_map", q + ".quant_state.bitsandbytes__nf4", p + "bias"},
          4 + 8 * (128 + 4) / 8192.0},
         {"gptq", "uniform:bits=4,granularity=group,group=32", {p + "bias"}, 4 + 20 / 32.0 + 32 / 64.0},
+        {"awq", "uniform:bits=4,granularity=group,group=32", {p + "bias"}, 4 + 20 / 32.0},
         {"document000",
          "minmax:params=f32",
          {p + "shape", p + "bits", p + "group_size", p + "bias"},

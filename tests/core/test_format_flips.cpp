@@ -41,6 +41,8 @@ const Case cases[] = {
     {"gptq 3 two groups", "gptq", "uniform:bits=3,granularity=group,group=32,symmetric=true", 32, 64},
     {"gptq 2 v2", "gptq_v2", "uniform:bits=2,granularity=group,group=32,symmetric=false", 32, 32},
     {"gptq 8 v2", "gptq_v2", "uniform:bits=8,granularity=channel,symmetric=false", 32, 32},
+    {"gptq_p 7", "gptq_p", "uniform:bits=7,granularity=channel,symmetric=false", 32, 32},
+    {"awq", "awq", "uniform:bits=4,granularity=group,group=16,symmetric=false", 8, 32},
     {"exl2 two widths", "exl2", "exl2:mix=5b:0.5@32+2b:0.5@32", 32, 64},
     {"mbwq 4", "mbwq", "mbwq:bits=4,group=32", 4, 64},
     {"mbwq two widths", "mbwq", "mbwq:mix=3b:0.5@32+2b:0.5@32", 4, 64},

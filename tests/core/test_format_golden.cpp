@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Packed bytes against the reference implementations': words of GPTQ (auto-gptq), W_q of hqq, codes and absmax of bitsandbytes,
+// Packed bytes against the reference implementations': words of GPTQ (auto-gptq) and AWQ (autoawq), W_q of hqq, codes and absmax of bitsandbytes,
 // the printed words of reference document 000. The tensors are built from the golden codes and numbers, not from our schemes.
 #include "core/formats/format.h"
 #include "core/quant/layout.h"
@@ -107,7 +107,40 @@ class TestFormatGolden : public QObject {
       const auto inputs = row["input"]["g_idx"].get<std::vector<std::int32_t>>();
       QCOMPARE(std::memcmp(find(*arrays, "m.g_idx")->bytes().data(), inputs.data(), inputs.size() * 4), 0);
       QCOMPARE(bytesOf(*find(*arrays, "m.qweight")).size(), format->layout(tensor)->sizeBytes());
+      QCOMPARE(format->layout(tensor)->unpack(find(*arrays, "m.qweight")->bytes(), tensor.weightCount()), tensor.codes);
     }
+  }
+
+  void awqWords_data() {
+    QTest::addColumn<int>("index");
+    for (std::size_t i = 0; i < cases("awq_pack.json").size(); ++i)
+      QTest::newRow(cases("awq_pack.json")[i]["name"].get<std::string>().c_str()) << static_cast<int>(i);
+  }
+
+  void awqWords() {
+    QFETCH(int, index);
+    const Json& row = cases("awq_pack.json")[static_cast<std::size_t>(index)];
+    const std::string source = row["input"]["same_as"];
+    const Json* gptq = nullptr;
+    for (const Json& other : cases("gptq_pack.json"))
+      if (other["name"] == source) gptq = &other;
+    QVERIFY(gptq != nullptr);
+    const QuantizedTensor tensor = gptqTensor(*gptq);
+    const Format* format = findFormat("awq");
+    const auto arrays = format->pack({"m.weight", &tensor, std::nullopt});
+    QVERIFY2(arrays.has_value(), arrays ? "" : arrays.error().message.c_str());
+    QCOMPARE(arrays->size(), std::size_t{3});
+    for (const char* key : {"qweight", "qzeros", "scales"}) {
+      const RawTensor* array = find(*arrays, std::string("m.") + key);
+      QVERIFY(array != nullptr);
+      QCOMPARE(bytesOf(*array), test::bytesFromHex(row["expect"][key]["hex"]));
+      QCOMPARE(array->shape, row["expect"][key]["shape"].get<Shape>());
+    }
+    QCOMPARE(format->layout(tensor)->unpack(find(*arrays, "m.qweight")->bytes(), tensor.weightCount()), tensor.codes);
+    // Every word's codes are those that the layout places in it.
+    const auto layout = format->layout(tensor);
+    for (std::uint64_t word = 0; word < layout->sizeBytes() / 4; word += 7)
+      QCOMPARE(layout->codesIn(word, tensor.weightCount()).size(), std::size_t{8});
   }
 
   void hqqPackedBytes_data() {

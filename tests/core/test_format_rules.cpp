@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What each format refuses, in words a person understands, and what each runtime asks for beyond the format.
 #include "core/formats/format.h"
+#include "core/formats/model_rules.h"
 #include "core/run/run.h"
 #include "tests/support/golden.h"
 
@@ -53,6 +54,16 @@ const std::vector<Refusal>& refusals() {
       {"gptq", "uniform:bits=4,granularity=group,group=32", {64, 64}, nullptr},
       {"gptq", "uniform:bits=8,granularity=tensor", {64, 64}, nullptr},
       {"gptq", "uniform:bits=5,granularity=group,group=32", {64, 64}, "not 5"},
+      {"gptq_p", "uniform:bits=5,granularity=group,group=32", {64, 64}, nullptr},
+      {"gptq_p", "uniform:bits=4,granularity=group,group=32", {64, 64}, "3, 5, 6 or 7 bits, not 4"},
+      {"awq", "uniform:bits=4,granularity=group,group=32", {64, 64}, nullptr},
+      {"awq", "uniform:bits=4,granularity=channel", {8, 50}, nullptr},
+      {"awq", "uniform:bits=3,granularity=group,group=32", {64, 64}, "not 3"},
+      {"awq", "uniform:bits=4,granularity=group,group=48", {64, 64}, "the last group is shorter"},
+      {"awq", "uniform:bits=4,granularity=group,group=32", {12, 64}, "multiple of 8"},
+      {"awq", "uniform:bits=4,granularity=channel,params=f32", {64, 64}, "not exact in float16"},
+      {"awq", "hqq", {64, 64}, "zero points are not whole codes"},
+      {"awq", "nf4", {64, 64}, "not evenly spaced"},
       {"gptq", "uniform:bits=4,granularity=group,group=48", {64, 64}, "the last group is shorter: 48 does not divide 64"},
       {"gptq", "uniform:bits=4,granularity=column", {64, 64}, "every column has its own scale"},
       {"gptq", "uniform:bits=4,granularity=group,group=32", {48, 64}, "multiples of 32"},
@@ -155,6 +166,14 @@ class TestFormatRules : public QObject {
                                                << "transformers"
                                                << "uniform:bits=8,granularity=group,group=32"
                                                << "";
+    QTest::newRow("vLLM takes awq") << "awq"
+                                    << "vllm"
+                                    << "uniform:bits=4,granularity=group,group=32,symmetric=false"
+                                    << "";
+    QTest::newRow("transformers takes planes") << "gptq_p"
+                                               << "transformers"
+                                               << "uniform:bits=6,granularity=group,group=32"
+                                               << "";
     QTest::newRow("bitsandbytes takes nf4") << "bnb"
                                             << "bitsandbytes"
                                             << "nf4"
@@ -191,6 +210,51 @@ class TestFormatRules : public QObject {
     QVERIFY(config->find("\"b\"") < config->find("\"a\""));
     QVERIFY(!hqq->configure("[1]", others, {}).has_value());
     QVERIFY(!hqq->configure("{broken", others, {}).has_value());
+  }
+
+  // Rules about the model as a whole, whatever the format.
+  void modelRulesSeeFusedTiedAndSplitLayers() {
+    const auto four = quantized("uniform:bits=4,granularity=group,group=32", {64, 128});
+    const auto eight = quantized("uniform:bits=8,granularity=group,group=32", {64, 128});
+    const auto wide = quantized("uniform:bits=4,granularity=group,group=64", {64, 128});
+    const auto failing = [](std::string_view runtime, const std::vector<ExportLayer>& layers, const ModelFacts& facts) {
+      std::string rules;
+      for (const RuleResult& rule : modelRules(runtime, layers, facts)) {
+        if (rule.source.empty() || rule.detail.empty()) return std::string("says nothing");
+        if (rule.asked && !rule.ok) rules += rule.rule + ": " + rule.detail;
+      }
+      return rules;
+    };
+    const ExportLayer q{"l.0.q_proj.weight", four.get(), std::nullopt}, k{"l.0.k_proj.weight", eight.get(), std::nullopt},
+        other{"l.1.k_proj.weight", eight.get(), std::nullopt}, down{"l.0.down_proj.weight", wide.get(), std::nullopt},
+        head{"lm_head.weight", four.get(), std::nullopt}, gate{"l.0.gate_proj.weight", four.get(), std::nullopt},
+        up{"l.0.up_proj.weight", wide.get(), std::nullopt};
+    QVERIFY(failing("vllm", {q, k}, {}).find("l.0.q_proj.weight has 4 bits, group 32, l.0.k_proj.weight 8 bits") != std::string::npos);
+    QVERIFY(failing("vllm", {gate, up}, {}).find("group 64") != std::string::npos);
+    QCOMPARE(failing("transformers", {q, k}, {}), std::string());
+    QCOMPARE(failing("vllm", {q, other}, {}), std::string());
+    QVERIFY(failing("vllm", {q}, {"", {"l.0.v_proj.weight"}, 1}).find("l.0.v_proj.weight is not") != std::string::npos);
+    const std::string tied = R"({"tie_word_embeddings": true})";
+    for (const char* runtime : {"vllm", "transformers"}) {
+      QVERIFY(failing(runtime, {head}, {tied, {}, 1}).find("Tied embeddings") == 0);
+      QCOMPARE(failing(runtime, {head}, {R"({"tie_word_embeddings": false})", {}, 1}), std::string());
+      QCOMPARE(failing(runtime, {q}, {tied, {}, 1}), std::string());
+    }
+    QCOMPARE(failing("vllm", {down, q}, {"", {}, 2}), std::string());  // 64 inputs each, group 64
+    QVERIFY(failing("vllm", {down}, {"", {}, 4}).find("32 inputs each, which groups of 64 do not divide") != std::string::npos);
+    QVERIFY(failing("vllm", {q}, {"", {}, 16}).find("64 outputs are not whole words") != std::string::npos);
+    QCOMPARE(failing("transformers", {down}, {"", {}, 4}), std::string());
+    // Advice is never asked, and tells of Marlin and later splits.
+    std::string advice;
+    for (const RuleResult& rule : modelAdvice({down, {"embed_tokens.weight", four.get(), std::nullopt}}, {})) {
+      QVERIFY(!rule.asked);
+      if (!rule.ok) advice += rule.rule + "; ";
+    }
+    QVERIFY(advice.find("Embedding tables") != std::string::npos && advice.find("split over") != std::string::npos);
+    QVERIFY(advice.find("Marlin") == std::string::npos);
+    const auto narrow = quantized("uniform:bits=4,granularity=group,group=32", {64, 96});
+    const auto marlin = modelAdvice({{"w.weight", narrow.get(), std::nullopt}}, {}).back();
+    QVERIFY(!marlin.ok && marlin.detail.find("multiple of 128") != std::string::npos);
   }
 
   void everyFormatSaysWhatItIs() {

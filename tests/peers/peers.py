@@ -154,5 +154,49 @@ class Gptq(Peer):
                 np.testing.assert_array_equal(decoded, self.shown(scheme)["decoded"])
 
 
+class Awq(Peer):
+    def test_published_layout_decodes_to_the_same_floats(self):
+        """AWQ gemm as AutoAWQ documents it (order map 0 2 4 6 1 3 5 7 over the outputs), written out in numpy."""
+        for group, symmetric in [(128, False), (64, False), (32, True)]:
+            with self.subTest(group=group, symmetric=symmetric):
+                scheme = f"uniform:bits=4,granularity=group,group={group},symmetric={str(symmetric).lower()}"
+                written = {k.removeprefix(TENSOR.removesuffix("weight")): v.numpy() for k, v in self.written(scheme, "awq").items()}
+
+                def spread(words):
+                    nibbles = words.view(np.uint32)[..., None] >> (4 * np.arange(8, dtype=np.uint32)) & 15
+                    return nibbles[..., [0, 4, 1, 5, 2, 6, 3, 7]].reshape(words.shape[0], -1)
+
+                codes, zeros = spread(written["qweight"]), spread(written["qzeros"])
+                index = np.arange(codes.shape[0]) // (codes.shape[0] // zeros.shape[0])
+                steps = codes.astype(np.int64) - zeros[index].astype(np.int64)
+                decoded = (written["scales"].astype(np.float32)[index] * steps.astype(np.float32)).T
+                np.testing.assert_array_equal(decoded, self.shown(scheme)["decoded"])
+
+
+class GptqPlanar(Peer):
+    def test_published_layout_decodes_to_the_same_floats(self):
+        """gptq_p as GPTQModel lays it out: of 32 codes the low 4 bits, then 2, then 1, true zero points."""
+        for bits in (3, 5, 6, 7):
+            with self.subTest(bits=bits):
+                scheme = f"uniform:bits={bits},granularity=group,group=64,symmetric=false"
+                written = {k.removeprefix(TENSOR.removesuffix("weight")): v.numpy() for k, v in self.written(scheme, "gptq_p").items()}
+
+                def join(words):  # [lines, words] -> [lines, numbers]
+                    blocks = np.ascontiguousarray(words).view(np.uint32).reshape(words.shape[0], -1, bits)
+                    values, word, shift = 0, 0, 0
+                    for width in (4, 2, 1):
+                        if bits & width:
+                            plane = np.ascontiguousarray(blocks[:, :, word:word + width]).view(np.uint8)
+                            stream = np.unpackbits(plane, axis=2, bitorder="little").reshape(*blocks.shape[:2], 32, width)
+                            values = values + (stream.dot(1 << np.arange(width)) << shift)
+                            word, shift = word + width, shift + width
+                    return values.reshape(words.shape[0], -1)
+
+                codes, zeros = join(written["qweight"].T), join(written["qzeros"])
+                index = written["g_idx"]
+                decoded = written["scales"].astype(np.float32)[index].T * (codes - zeros[index].T).astype(np.float32)
+                np.testing.assert_array_equal(decoded, self.shown(scheme)["decoded"])
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0]], verbosity=2)

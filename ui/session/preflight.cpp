@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/preflight.h"
 
+#include "core/formats/model_rules.h"
 #include "core/run/run.h"
 
 #include <algorithm>
@@ -88,7 +89,13 @@ Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::
   table.checkedLayers = layers.size();
   for (const auto runtime : format.info().runtimes) table.runtimes.emplace_back(runtime);
   if (table.runtimes.empty()) table.runtimes.emplace_back();
-  for (std::size_t i = 0; i < table.runtimes.size(); ++i) addRules(table, i, format.preflight(table.runtimes[i], layers));
+  for (std::size_t i = 0; i < table.runtimes.size(); ++i) {
+    std::vector<RuleResult> rules = format.preflight(table.runtimes[i], layers);
+    if (!table.runtimes[i].empty())
+      for (RuleResult& rule : modelRules(table.runtimes[i], layers, {file.weights->checkpoint().configText(), {}, 1}))
+        rules.push_back(std::move(rule));
+    addRules(table, i, rules);
+  }
   return table;
 }
 

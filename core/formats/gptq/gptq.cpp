@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// GPTQ checkpoints, version 1 and version 2 (plan.h has the layout): for a module P the arrays P.qweight, P.qzeros, P.scales
-// and P.g_idx, the settings in config.json and quantize_config.json.
+// GPTQ checkpoints, versions 1 and 2 and the planar form (plan.h has the layouts): for a module P the arrays P.qweight,
+// P.qzeros, P.scales and P.g_idx, the settings in config.json and quantize_config.json.
+#include "core/base/text.h"
 #include "core/formats/gptq/plan.h"
 #include "core/formats/gptq/proof.h"
+#include "core/formats/group_parts.h"
 #include "core/formats/tools.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace nibble {
@@ -28,7 +31,12 @@ class GptqFormat final : public Format {
                                       "GPTQModel, checkpoint_format gptq_v2",
                                       {"transformers", "vllm"},
                                       ".safetensors"};
-    return m_version == Version::V1 ? first : second;
+    static const FormatInfo planar = {"gptq_p",
+                                      "GPTQ safetensors, planar: codes of 3, 5, 6, 7 bits as planes of 4, 2 and 1 bits",
+                                      "GPTQModel 7.7, checkpoint_format gptq_p",
+                                      {"transformers"},
+                                      ".safetensors"};
+    return m_version == Version::V1 ? first : m_version == Version::V2 ? second : planar;
   }
 
   [[nodiscard]] std::optional<std::string> refusal(const QuantizedTensor& tensor) const override {
@@ -46,14 +54,11 @@ class GptqFormat final : public Format {
     if (!plan) return fail(plan.error().within(layer.name));
     const std::string p = moduleName(layer.name) + ".";
     const auto bits = static_cast<std::uint64_t>(plan->bits);
-    std::vector<float> scales(plan->scale.size());
-    for (std::uint64_t row = 0; row < plan->rows; ++row)
-      for (std::uint64_t group = 0; group < plan->groups; ++group)
-        scales[group * plan->rows + row] = plan->scale[row * plan->groups + group];
+    const std::vector<float> scales = byGroup(plan->scale, plan->rows, plan->groups);
     const std::vector<std::int64_t> index(plan->index.begin(), plan->index.end());
     std::vector<RawTensor> arrays;
     arrays.push_back(rawBytes(p + "qweight", DType::I32, {plan->columns * bits / 32, plan->rows},
-                              gptq::weightLayout(plan->rows, plan->columns, plan->bits)->pack(layer.tensor->codes)));
+                              gptq::weightLayout(plan->rows, plan->columns, plan->bits, m_version)->pack(layer.tensor->codes)));
     arrays.push_back(rawBytes(p + "qzeros", DType::I32, {plan->groups, plan->rows * bits / 32},
                               gptq::packZeros(plan->zero, plan->rows, plan->groups, plan->bits, m_version)));
     arrays.push_back(rawFloats(p + "scales", FloatType::F16, {plan->groups, plan->rows}, scales));
@@ -71,7 +76,7 @@ class GptqFormat final : public Format {
 
   [[nodiscard]] std::shared_ptr<const Layout> layout(const QuantizedTensor& tensor) const override {
     if (refusal(tensor)) return nullptr;
-    return gptq::weightLayout(tensor.rows, tensor.columns, tensor.width.uniform);
+    return gptq::weightLayout(tensor.rows, tensor.columns, tensor.width.uniform, m_version);
   }
 
   [[nodiscard]] Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers,
@@ -97,10 +102,18 @@ class GptqFormat final : public Format {
   [[nodiscard]] Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const override {
     return gptq::read(checkpoint, layer, m_version);
   }
+  [[nodiscard]] Result<QuantizedTensor> readAs(const Checkpoint& checkpoint, const PackedLayer& layer,
+                                               std::string_view reading) const override {
+    if (reading.empty()) return read(checkpoint, layer);
+    if (std::find(layer.readings.begin(), layer.readings.end(), reading) == layer.readings.end())
+      return fail(layer.name + ": cannot be read as " + std::string(reading) +
+                  (layer.readings.empty() ? "; there is only one way" : ", only as " + text::join(layer.readings, ", ")));
+    return gptq::read(checkpoint, layer, reading == "v1" ? Version::V1 : Version::V2);
+  }
 
   [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
                                                        const std::string& name) const override {
-    return proof::decodeGptq(file, name, m_version == Version::V1 ? 1 : 0);
+    return proof::decodeGptq(file, name, m_version == Version::V1 ? 1 : 0, m_version == Version::Planar);
   }
 
  private:
@@ -116,6 +129,11 @@ const Format& gptqFormat() {
 
 const Format& gptqV2Format() {
   static const GptqFormat format(Version::V2);
+  return format;
+}
+
+const Format& gptqPlanarFormat() {
+  static const GptqFormat format(Version::Planar);
   return format;
 }
 

@@ -2,7 +2,8 @@
 // The layout followed here, from the format's description alone: P.qweight I32 [K b / 32, N] - down one column n, 32 inputs are
 // b words read as one little-endian string of bits; P.qzeros I32 [G, N b / 32] - along one row the same over 32 outputs,
 // storing the zero point less the version's offset; P.scales F16 [G, N]; P.g_idx I32 [K]. W[n, k] = scale[g, n] * (q - zero[g,
-// n]).
+// n]). Planar: the b words of 32 numbers hold first their low 4 bits (where b has them), then the next 2, then the last 1, each
+// a string of bits of its own.
 #include "core/formats/gptq/proof.h"
 
 #include "core/formats/proof_container.h"
@@ -52,9 +53,25 @@ std::uint64_t bitsAt(const Array& words, std::uint64_t first, std::uint64_t step
   return window >> shift & ((std::uint64_t{1} << count) - 1);
 }
 
+// Number `place` of the string, `bits` wide.
+std::uint64_t numberAt(const Array& words, std::uint64_t first, std::uint64_t step, std::uint64_t place, std::uint64_t bits,
+                       bool planar) {
+  if (!planar) return bitsAt(words, first, step, place * bits, bits);
+  std::uint64_t value = 0, above = 0;
+  for (std::uint64_t part = 4; part != 0; part /= 2) {
+    if (bits / part % 2 == 0) continue;
+    // Planes before this one took `above` of the block's words.
+    const std::uint64_t begin = (place / 32 * bits + above) * 32;
+    value += bitsAt(words, first, step, begin + place % 32 * part, part) << above;
+    above += part;
+  }
+  return value;
+}
+
 }  // namespace
 
-Result<std::vector<float>> decodeGptq(const std::filesystem::path& file, const std::string& tensorName, unsigned storedOffset) {
+Result<std::vector<float>> decodeGptq(const std::filesystem::path& file, const std::string& tensorName, unsigned storedOffset,
+                                      bool planar) {
   auto container = Container::open(file);
   if (!container) return fail(container.error());
   const std::string suffix = ".weight";
@@ -67,7 +84,7 @@ Result<std::vector<float>> decodeGptq(const std::filesystem::path& file, const s
   std::vector<float> zeros(layer->groups * layer->outputs);
   for (std::uint64_t g = 0; g < layer->groups; ++g) {
     for (std::uint64_t n = 0; n < layer->outputs; ++n) {
-      const std::uint64_t zero = bitsAt(layer->zeros, g * perRow, 1, n * layer->bits, layer->bits) + storedOffset;
+      const std::uint64_t zero = numberAt(layer->zeros, g * perRow, 1, n, layer->bits, planar) + storedOffset;
       if (zero >> layer->bits != 0) return fail(module + ".qzeros: a zero point beyond the codes");
       zeros[g * layer->outputs + n] = static_cast<float>(zero);
     }
@@ -75,7 +92,7 @@ Result<std::vector<float>> decodeGptq(const std::filesystem::path& file, const s
   std::vector<float> values(layer->outputs * layer->inputs);
   for (std::uint64_t n = 0; n < layer->outputs; ++n) {
     for (std::uint64_t k = 0; k < layer->inputs; ++k) {
-      const auto code = static_cast<float>(bitsAt(layer->weight, n, layer->outputs, k * layer->bits, layer->bits));
+      const auto code = static_cast<float>(numberAt(layer->weight, n, layer->outputs, k, layer->bits, planar));
       const std::uint64_t parameter = layer->index.unsignedAt(k) * layer->outputs + n;
       values[n * layer->inputs + k] = layer->scales.floatAt(parameter) * (code - zeros[parameter]);
     }

@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view formatSource = "AutoGPTQ 0.7 qlinear_cuda.py";
+constexpr std::string_view planarSource = "GPTQModel 7.7, checkpoint_format gptq_p";
 constexpr std::string_view transformersSource = "transformers utils/quantization_config.py, GPTQConfig";
 constexpr std::string_view vllmSource = "vLLM quantization/gptq.py, gptq_marlin.py";
 constexpr std::string_view exllamaSource = "exllamav2 model loader, GPTQ layers";
@@ -23,9 +24,24 @@ std::string bitsText(const ExportLayer& layer) {
   return std::to_string(layer.tensor->width.uniform);
 }
 
-// Version 2 holds all that version 1 holds, so its plan describes either.
+// Version 2 holds all that version 1 holds, so its plan describes either; other widths are planar.
+Result<Plan> anyPlan(const ExportLayer& layer) {
+  return planFor(*layer.tensor, storesBits(layer.tensor->width.uniform, Version::V2) ? Version::V2 : Version::Planar);
+}
+
+// A layer of one group fits the group size of the others where it is no longer than that.
+std::int64_t modelGroup(const std::vector<Plan>& plans) {
+  for (const Plan& plan : plans)
+    if (plan.groups > 1) return plan.configGroup();
+  return -1;
+}
+std::int64_t groupWithin(const Plan& plan, std::int64_t group) {
+  if (plan.groups == 1 && group > 0 && plan.columns <= static_cast<std::uint64_t>(group)) return group;
+  return plan.configGroup();
+}
+
 std::string groupText(const ExportLayer& layer) {
-  const auto plan = planFor(*layer.tensor, Version::V2);
+  const auto plan = anyPlan(layer);
   return plan ? text::number(plan->configGroup()) : "none";
 }
 
@@ -50,13 +66,14 @@ Verdict held(const std::vector<ExportLayer>& layers) {
 template <class Test>
 bool everyPlan(const std::vector<ExportLayer>& layers, Test test) {
   return std::all_of(layers.begin(), layers.end(), [&](const ExportLayer& layer) {
-    const auto plan = planFor(*layer.tensor, Version::V2);
+    const auto plan = anyPlan(layer);
     return plan && test(*plan);
   });
 }
 
+template <Version version>
 Verdict bitsStored(const std::vector<ExportLayer>& layers) {
-  const auto stored = [](int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 8; };
+  const auto stored = [](int bits) { return storesBits(bits, version); };
   return {std::all_of(layers.begin(), layers.end(), [&](const auto& layer) { return stored(layer.tensor->width.uniform); }),
           distinct(layers, bitsText)};
 }
@@ -87,7 +104,7 @@ Verdict scalesExact(const std::vector<ExportLayer>& layers) {
 Verdict zerosStored(const std::vector<ExportLayer>& layers) {
   float low = 1e9f, high = -1e9f;
   for (const ExportLayer& layer : layers) {
-    const auto plan = planFor(*layer.tensor, Version::V2);
+    const auto plan = anyPlan(layer);
     if (!plan) return {false, layer.name + ": " + plan.error().message};
     low = std::min(low, *std::min_element(plan->zero.begin(), plan->zero.end()));
     high = std::max(high, *std::max_element(plan->zero.begin(), plan->zero.end()));
@@ -104,7 +121,22 @@ Verdict fourBits(const std::vector<ExportLayer>& layers) {
 }
 
 Verdict shared(const std::vector<ExportLayer>& layers) {
-  return sameOverLayers(layers, settingsText);
+  std::vector<Plan> plans;
+  for (const ExportLayer& layer : layers) {
+    auto plan = anyPlan(layer);
+    if (!plan) return {false, layer.name + ": " + plan.error().message};
+    plans.push_back(*std::move(plan));
+  }
+  const std::int64_t group = modelGroup(plans);
+  const bool ok = std::all_of(plans.begin(), plans.end(), [&](const Plan& plan) {
+    return plan.bits == plans[0].bits && groupWithin(plan, group) == group;
+  });
+  return {ok, distinct(layers, settingsText)};
+}
+
+bool isHead(const ExportLayer& layer) {
+  const std::string module = moduleName(layer.name);
+  return module == "lm_head" || module.ends_with(".lm_head");
 }
 
 std::string escaped(const std::string& name) {
@@ -121,8 +153,9 @@ Json overrides(const std::vector<ExportLayer>& layers, const std::vector<Plan>& 
                const std::vector<std::string>& leftAlone) {
   Json dynamic = Json::object();
   for (const std::string& name : leftAlone) dynamic["-:^" + escaped(moduleName(name)) + "$"] = Json::object();
+  const std::int64_t group = modelGroup(plans);
   for (std::size_t i = 0; i < layers.size(); ++i)
-    if (plans[i].bits != plans[0].bits || plans[i].configGroup() != plans[0].configGroup())
+    if (plans[i].bits != plans[0].bits || groupWithin(plans[i], group) != group)
       dynamic["+:^" + escaped(moduleName(layers[i].name)) + "$"] = {{"bits", plans[i].bits},
                                                                     {"group_size", plans[i].configGroup()}};
   return dynamic;
@@ -131,10 +164,12 @@ Json overrides(const std::vector<ExportLayer>& layers, const std::vector<Plan>& 
 }  // namespace
 
 std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers, Version version) {
-  const bool first = version == Version::V1;
+  const bool first = version == Version::V1, planar = version == Version::Planar;
+  const auto holds = first ? held<Version::V1> : planar ? held<Version::Planar> : held<Version::V2>;
   const std::vector<Rule> rules = {
-      {"GPTQ's arithmetic and groups hold every tensor", {}, formatSource, first ? held<Version::V1> : held<Version::V2>},
-      {"Bits are 2, 3, 4 or 8", {}, formatSource, bitsStored},
+      {"GPTQ's arithmetic and groups hold every tensor", {}, formatSource, holds},
+      planar ? Rule{"Bits are 3, 5, 6 or 7", {}, planarSource, bitsStored<Version::Planar>}
+             : Rule{"Bits are 2, 3, 4 or 8", {}, formatSource, bitsStored<Version::V2>},
       {"Group divides the input", {}, formatSource, groupDivides},
       {"Both sides are multiples of 32", {}, formatSource, sidesOfThirtyTwo},
       {"Scales are exact in float16", {}, formatSource, scalesExact},
@@ -160,10 +195,11 @@ Result<std::string> configText(const std::vector<ExportLayer>& layers, const std
     plans.push_back(std::move(*plan));
   }
   if (plans.empty()) return fail("no layer to describe");
-  const char* const format = version == Version::V1 ? "gptq" : "gptq_v2";
-  Json config = {{"quant_method", "gptq"},  {"bits", plans[0].bits}, {"group_size", plans[0].configGroup()},
+  const bool head = std::any_of(layers.begin(), layers.end(), isHead);  // vLLM loads a quantized head only where this is true
+  const char* const format = version == Version::V1 ? "gptq" : version == Version::V2 ? "gptq_v2" : "gptq_p";
+  Json config = {{"quant_method", "gptq"},  {"bits", plans[0].bits}, {"group_size", modelGroup(plans)},
                  {"damp_percent", 0.01},    {"desc_act", !sorted},   {"sym", symmetric},
-                 {"true_sequential", true}, {"lm_head", false},      {"checkpoint_format", format}};
+                 {"true_sequential", true}, {"lm_head", head},       {"checkpoint_format", format}};
   if (Json dynamic = overrides(layers, plans, leftAlone); !dynamic.empty()) config["dynamic"] = std::move(dynamic);
   return config.dump(2) + "\n";
 }
