@@ -4,6 +4,8 @@
 // Tests, the command line and the window loop over `allBackends()`. All calls are synchronous, thread-safe and re-entrant.
 // Rounding is half to even. Inputs are finite (callers check with firstNonFinite).
 #pragma once
+#include "kernels/block_type.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -92,6 +94,11 @@ class Backend {
   // restAfter[g], a number of iterations after which zero g no longer changes (more than settings.iterations: not at rest).
   virtual void halfQuadratic(const GroupView& view, const HalfQuadraticSettings& settings, const float* inverseScale,
                              float* zero, double* chunkErrors, int* restAfter) const = 0;
+
+  // GGUF blocks (math/blocks.h) of a [rows, columns] matrix, row by row. columns is a multiple of the type's weights per block;
+  // out holds rows * columns / weights * bytes. importance: one number >= 0 per column, or null. The types with a blockEncoder.
+  virtual void encodeBlocks(BlockType type, const float* weights, std::size_t rows, std::size_t columns,
+                            const float* importance, std::uint8_t* out) const = 0;
 
   // value = scale * (code - zero) of `size` elements of each contiguous group, float32 with each step rounded; scale, zero one
   // per group.

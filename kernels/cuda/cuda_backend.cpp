@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
   void halfQuadratic(const GroupView&, const HalfQuadraticSettings&, const float*, float*, double*, int*) const override {
     refuse();
   }
+  void encodeBlocks(BlockType, const float*, std::size_t, std::size_t, const float*, std::uint8_t*) const override { refuse(); }
   void decodeScaleMinusZero(const std::uint8_t*, std::size_t, std::size_t, const float*, const float*, float*) const override {
     refuse();
   }

@@ -2,6 +2,7 @@
 #include "kernels/host/host_backend.h"
 
 #include "kernels/math/affine.h"
+#include "kernels/math/blocks.h"
 #include "kernels/math/half_quadratic.h"
 #include "kernels/math/minifloat.h"
 #include "kernels/math/statistics.h"
@@ -92,6 +93,12 @@ class HostBackend final : public Backend {
         for (std::size_t l = 0; l < halfQuadraticLanes; ++l) *chunkErrors += lanes[i * halfQuadraticLanes + l];
       }
     }
+  }
+
+  void encodeBlocks(BlockType type, const float* weights, std::size_t rows, std::size_t columns, const float* importance,
+                    std::uint8_t* out) const override {
+    const BlockMatrix matrix{type, weights, columns, importance};
+    encodeBlockRange(matrix, 0, rows * matrix.blocksPerRow(), out);
   }
 
   void decodeScaleMinusZero(const std::uint8_t* codes, std::size_t groups, std::size_t size, const float* scale,

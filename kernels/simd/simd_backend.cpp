@@ -2,6 +2,7 @@
 #include "kernels/simd/simd_backend.h"
 
 #include "kernels/host/host_backend.h"
+#include "kernels/math/blocks.h"
 #include "kernels/math/half_quadratic.h"
 #include "kernels/simd/simd_loops.h"
 #include "kernels/simd/threads.h"
@@ -15,6 +16,7 @@
 namespace nibble::kernels {
 namespace {
 
+constexpr std::size_t blockPieceWeights = 16 * 1024;  // of a GGUF block quantizer, whose searches take tens of cycles a weight
 constexpr std::size_t pieceWeights = 64 * 1024;  // with codes and a reconstruction beside the weights, half of a 1 MiB L2
 
 template <class Body>
@@ -206,6 +208,14 @@ class SimdBackend final : public Backend {
       for (std::size_t chunk = begin; chunk < end; ++chunk)
         halfQuadraticOfChunk(view, settings, inverseScale, zero, chunk,
                              chunkErrors + chunk * static_cast<std::size_t>(settings.iterations), restAfter);
+    });
+  }
+
+  void encodeBlocks(BlockType type, const float* weights, std::size_t rows, std::size_t columns, const float* importance,
+                    std::uint8_t* out) const override {
+    const BlockMatrix matrix{type, weights, columns, importance};
+    inPieces(rows * matrix.blocksPerRow(), blockPieceWeights / matrix.shape().weights, [&](std::size_t begin, std::size_t end) {
+      if (!simd::encodeBlockRange(matrix, begin, end, out)) encodeBlockRange(matrix, begin, end, out);
     });
   }
 

@@ -7,6 +7,10 @@
 #include <string_view>
 #include <vector>
 
+namespace nibble::kernels {
+struct BlockMatrix;
+}
+
 namespace nibble::kernels::simd {
 
 // Groups one after another: element k of group g at data[g * groupStride + k].
@@ -39,6 +43,11 @@ void decodeScalePlusBias(const std::uint8_t* codes, std::size_t groups, std::siz
                          float* out);
 void decodeTable(const std::uint8_t* codes, std::size_t groups, std::size_t size, const float* scale,
                  std::span<const float> table, float* out);
+
+// Blocks [begin, end) of a matrix as math/blocks.h encodes them, the same bytes; false: there is no SIMD loop for this type.
+bool encodeBlockRange(const BlockMatrix& matrix, std::size_t begin, std::size_t end, std::uint8_t* out);
+// The types of 32 weights, without importance.
+void encodeLegacyBlocks(const BlockMatrix& matrix, std::size_t begin, std::size_t end, std::uint8_t* out);
 
 ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_t count);
 ErrorSums encodeAffineMeasured(const GroupView& view, CodeRule rule, AffineValue spelling, const float* scale,
