@@ -95,7 +95,8 @@ std::optional<std::string> otherSchemeBroken(const std::string& path, const std:
   const std::string own = nameOf(path).substr(0, nameOf(path).rfind('.'));
   if (std::find(facts.schemes.begin(), facts.schemes.end(), own) == facts.schemes.end()) return std::nullopt;
   for (const std::string& scheme : facts.schemes)
-    if (scheme != own && line.find(scheme + "Scheme()") != std::string::npos) return own + " calls " + scheme + "'s scheme";
+    if (scheme != own && std::regex_search(line, std::regex("(^|\\W)" + scheme + R"(Scheme\(\))")))
+      return own + " calls " + scheme + "'s scheme";
   return std::nullopt;
 }
 

@@ -78,7 +78,7 @@ Bytes encode(const Backend& backend, BlockType type, const Floats& w, std::size_
 
 }  // namespace
 
-class TestBlocks : public QObject {
+class TestBlockEncoders : public QObject {
   Q_OBJECT
  private slots:
   void cleanup() {
@@ -194,5 +194,5 @@ class TestBlocks : public QObject {
   }
 };
 
-QTEST_APPLESS_MAIN(TestBlocks)
-#include "test_blocks.moc"
+QTEST_APPLESS_MAIN(TestBlockEncoders)
+#include "test_block_encoders.moc"
