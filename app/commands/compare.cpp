@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // compare PATH SCHEME...: every candidate on every selected tensor.
 #include "core/run/compare.h"
+#include "app/activation_options.h"
 #include "app/compare_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
@@ -15,7 +16,8 @@ struct Options {
   SelectionOptions selection;
   std::vector<std::string> schemes, variations;
   int histogramBins = 0;
-  std::string reference, inputWeights;
+  std::string reference;
+  ActivationOptions activations;
   bool json = false, csv = false, tsv = false;
 };
 
@@ -39,10 +41,11 @@ Result<std::vector<Choice>> choices(const Options& options) {
 // What a job borrows lives here until the work is done.
 struct Inputs {
   std::unique_ptr<WeightList> weights, reference;
-  std::optional<InputWeights> inputWeights;
+  std::vector<std::string> names;
+  ActivationData activations;
 };
 
-Result<Inputs> openInputs(const Options& options, const Context& context) {
+Result<Inputs> openInputs(const Program& program, const Options& options, const Context& context) {
   Inputs inputs;
   auto weights = options.selection.open(context);
   if (!weights) return fail(weights.error());
@@ -52,11 +55,12 @@ Result<Inputs> openInputs(const Options& options, const Context& context) {
     if (!reference) return fail(reference.error());
     inputs.reference = *std::move(reference);
   }
-  if (!options.inputWeights.empty()) {
-    auto read = InputWeights::read(options.inputWeights);
-    if (!read) return fail(read.error());
-    inputs.inputWeights = *std::move(read);
-  }
+  auto names = options.selection.select(*inputs.weights);
+  if (!names) return fail(names.error().within(options.selection.path));
+  inputs.names = *std::move(names);
+  auto activations = options.activations.read(program, *inputs.weights, inputs.names);
+  if (!activations) return fail(activations.error());
+  inputs.activations = *std::move(activations);
   return inputs;
 }
 
@@ -73,18 +77,16 @@ void print(Program& program, const Options& options, const std::vector<ComparedC
 Result<ExitStatus> compareCommand(Program& program, const Options& options) {
   auto parsed = choices(options);
   if (!parsed) return fail(parsed.error());
-  const Context context = program.context();
-  auto inputs = openInputs(options, context);
+  Context context = program.context();
+  auto inputs = openInputs(program, options, context);
   if (!inputs) return fail(inputs.error());
-  auto names = options.selection.select(*inputs->weights);
-  if (!names) return fail(names.error().within(options.selection.path));
+  context.activations = &inputs->activations;
   CompareJob job;
   job.weights = inputs->weights.get();
-  job.tensors = *std::move(names);
+  job.tensors = inputs->names;
   job.choices = *std::move(parsed);
   job.skipRefused = !options.variations.empty();
   job.histogramBins = options.histogramBins;
-  job.inputWeights = inputs->inputWeights ? &*inputs->inputWeights : nullptr;
   job.reference = inputs->reference.get();
   job.warn = [&program](const std::string& line) { program.warn(line); };
   const auto progress = program.showProgress("compare");
@@ -109,8 +111,7 @@ void addCompare(CLI::App& app, Action& chosen) {
       ->type_name("BINS")
       ->check(CLI::Range(1, 65536));
   command->add_option("--reference", options->reference, "Errors against the tensors of this checkpoint")->type_name("PATH2");
-  command->add_option("--input-weights", options->inputWeights, "E[x^2] per input channel, for the weighted error")
-      ->type_name("FILE");
+  options->activations.add(*command);
   auto* json = command->add_flag("--json", options->json, "One JSON document");
   auto* csv = command->add_flag("--csv", options->csv, "Comma-separated columns");
   auto* tsv = command->add_flag("--tsv", options->tsv, "Tab-separated columns");

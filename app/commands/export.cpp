@@ -2,6 +2,7 @@
 // export PATH SCHEME --format FORMAT --out PATH: pre-flight, write, read back with an independent decoder, compare.
 // Without SCHEME the packed layers of PATH go into the other format as they are.
 #include "core/export/export.h"
+#include "app/activation_options.h"
 #include "app/export_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
@@ -15,6 +16,7 @@ namespace {
 
 struct Options {
   SelectionOptions selection;
+  ActivationOptions activations;
   std::string scheme, format, out, runtime;
   bool all = false, dryRun = false, noVerify = false, json = false;
   int cards = 1;
@@ -46,12 +48,17 @@ Status choosePacked(const Options& options, const WeightList& weights, ExportJob
 }
 
 Result<ExitStatus> exportCommand(Program& program, const Options& options) {
-  const Context context = program.context();
+  Context context = program.context();
   const auto weights = options.selection.open(context);
   if (!weights) return fail(weights.error());
   ExportJob job;
   job.checkpoint = (*weights)->shared();
   NIBBLE_TRY(options.scheme.empty() ? choosePacked(options, **weights, job) : chooseTensors(options, **weights, job));
+  std::vector<std::string> names;
+  for (const auto& [name, choice] : job.tensors) names.push_back(name);
+  const auto activations = options.activations.read(program, **weights, names);
+  if (!activations) return fail(activations.error());
+  context.activations = &*activations;
   job.format = findFormat(options.format);
   job.runtime = options.runtime;
   job.out = options.out;
@@ -80,6 +87,7 @@ void addExport(CLI::App& app, Action& chosen) {
       "SCHEME", options->scheme,
       "What to quantize to, as id:key=value,...; without it packed layers keep their codes and change their format");
   options->selection.addSelection(*command);
+  options->activations.add(*command);
   command->add_option("--format", options->format, "Packed format")->required()->check(CLI::IsMember(formatIds()));
   command->add_option("--out", options->out, "File for .npz, .npy and .safetensors names, else a directory")->required();
   command->add_option("--target", options->runtime, "Runtime whose rules must hold")->check(CLI::IsMember(runtimeIds()));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // inspect PATH --tensor NAME --row R --column C: the bit microscope as text, for one weight.
+#include "app/activation_options.h"
 #include "app/program.h"
 #include "app/selection_options.h"
 #include "app/text_table.h"
@@ -16,6 +17,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   SelectionOptions selection;
+  ActivationOptions activations;
   std::string tensor, scheme, format, reading;
   std::uint64_t row = 0, column = 0;
   bool json = false;
@@ -31,9 +33,13 @@ Result<Subject> quantize(Program& program, const Options& options, const WeightL
   if (!choice) return fail(choice.error());
   auto tensor = weights.read(options.tensor, options.reading);
   if (!tensor) return fail(tensor.error());
+  const auto activations = options.activations.read(program, weights, {options.tensor});
+  if (!activations) return fail(activations.error());
+  Context context = program.context();
+  context.activations = &*activations;
   ReportOptions report;
   report.percentile = false;
-  auto outcome = run(*tensor, *choice, program.context(), report);
+  auto outcome = run(*tensor, *choice, context, report);
   if (!outcome) return fail(outcome.error());
   return Subject{*std::move(tensor), outcome->quantized};
 }
@@ -150,6 +156,7 @@ void addInspect(CLI::App& app, Action& chosen) {
   command->add_option("--column", options->column, "Input channel, from 0")->type_name("C")->required();
   command->add_option("--scheme", options->scheme, "How to quantize it; a packed layer is shown as it is stored")
       ->type_name("SCHEME");
+  options->activations.add(*command);
   command->add_option("--format", options->format, "Bits as this format packs them")->check(CLI::IsMember(formatIds()));
   command->add_option("--reading", options->reading, "Which of a packed layer's readings, where it has two: v1, v2")
       ->type_name("NAME");

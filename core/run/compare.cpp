@@ -10,7 +10,6 @@ struct PlannedTensor {
   std::string name;
   MatrixSize size;
   std::vector<const Choice*> choices;
-  std::span<const float> inputWeights;
   std::string reading;
 };
 
@@ -34,7 +33,7 @@ Status checkReference(const CompareJob& job, const std::string& name, const Shap
 Result<PlannedTensor> plan(const CompareJob& job, const std::string& name) {
   const auto shape = job.weights->shapeOf(name);
   if (!shape) return fail(shape.error());
-  PlannedTensor planned{name, matrixSize(*shape), {}, {}, {}};
+  PlannedTensor planned{name, matrixSize(*shape), {}, {}};
   if (job.reference != nullptr) NIBBLE_TRY(checkReference(job, name, *shape));
   for (const Choice& choice : job.choices) {
     const auto reason = choice.refusal(planned.size);
@@ -45,12 +44,6 @@ Result<PlannedTensor> plan(const CompareJob& job, const std::string& name) {
     } else {
       return fail(name + ": " + choice.shortText() + ": " + *reason);
     }
-  }
-  if (job.inputWeights != nullptr) {
-    const auto inputWeights = job.inputWeights->of(name, planned.size.columns);
-    if (!inputWeights) return fail(inputWeights.error());
-    if (inputWeights->empty()) warn(job, name + ": no input weights under this name, weightedMse is left out");
-    planned.inputWeights = *inputWeights;
   }
   return planned;
 }
@@ -75,7 +68,7 @@ Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& te
                                   const Choice& choice, const CompareJob& job, const Context& context) {
   ReportOptions options;
   options.histogramBins = job.histogramBins;
-  options.inputWeights = planned.inputWeights;
+  options.inputWeights = knownMeanSquares(tensor, context);
   auto outcome = run(tensor, choice, context, options);
   if (!outcome) return fail(outcome.error());
   if (reference != nullptr) {

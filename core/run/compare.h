@@ -4,7 +4,6 @@
 // Progress counts weights, one per weight and candidate.
 #pragma once
 #include "core/quant/layout.h"
-#include "core/run/input_weights.h"
 #include "core/run/run.h"
 #include "core/run/weight_list.h"
 
@@ -32,13 +31,12 @@ struct CompareJob {
   std::vector<Choice> choices;
   bool skipRefused = false;  // of a product of variations, what does not fit a shape is left out
   int histogramBins = 0;
-  const InputWeights* inputWeights = nullptr;  // null: none
   const WeightList* reference = nullptr;  // errors are against the tensors of the same names there; null: against the input.
                                           // A packed layer of doubtful reading is then measured in each of its readings.
   std::function<void(const std::string&)> warn;  // called on the calling thread with one line
 };
 
-// What cannot be done is found before work starts: a refused choice, a reference of another shape.
+// Where the context knows E[x^2] of a tensor's inputs, its candidates have a weightedMse. What cannot be done is found before work starts: a refused choice, a reference of another shape.
 Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Context& context);
 
 }  // namespace nibble

@@ -2,6 +2,7 @@
 #include "core/run/run.h"
 
 #include "core/base/text.h"
+#include "core/tensor/activations.h"
 
 #include <algorithm>
 #include <chrono>
@@ -35,6 +36,12 @@ Status checkWeights(const Tensor& tensor, const Context& context) {
   return {};
 }
 
+std::span<const float> knownMeanSquares(const Tensor& tensor, const Context& context) {
+  if (context.activations == nullptr) return {};
+  const LayerInputs* inputs = context.activations->find(tensor.name(), tensor.columns());
+  return inputs != nullptr ? std::span<const float>(inputs->meanSquares) : std::span<const float>();
+}
+
 Result<Outcome> run(const Tensor& tensor, const Choice& choice, const Context& context, const ReportOptions& options) try {
   const auto start = std::chrono::steady_clock::now();
   if (const auto reason = choice.refusal({tensor.rows(), tensor.columns()}))
@@ -45,7 +52,9 @@ Result<Outcome> run(const Tensor& tensor, const Choice& choice, const Context& c
   quantized->scheme = choice.text();
   quantized->shape = tensor.shape();
   auto shared = std::make_shared<const QuantizedTensor>(*std::move(quantized));
-  auto report = errorReport(tensor, *shared, options, context);
+  ReportOptions weighing = options;
+  if (weighing.inputWeights.empty()) weighing.inputWeights = knownMeanSquares(tensor, context);
+  auto report = errorReport(tensor, *shared, weighing, context);
   if (!report) return fail(report.error());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return Outcome{choice, std::move(shared), *std::move(report), seconds.count()};

@@ -18,6 +18,9 @@ struct Outcome {
 
 Result<Outcome> run(const Tensor& tensor, const Choice& choice, const Context& context, const ReportOptions& options = {});
 
+// E[x^2] per input channel of this tensor, where the context knows it; what run() weighs errors with unless its options say.
+std::span<const float> knownMeanSquares(const Tensor& tensor, const Context& context);
+
 // The check run() makes first, for those who need it alone: dtype, emptiness, finiteness.
 Status checkWeights(const Tensor& tensor, const Context& context);
 

@@ -20,6 +20,23 @@ Status checkNumbers(const std::string& what, const std::vector<T>& values, std::
   return {};
 }
 
+// X^T X has a diagonal of squares and equals its transpose, up to the rounding of whoever summed it.
+Status checkGram(const std::string& what, const std::vector<double>& gram, std::uint64_t channels) {
+  constexpr double tolerance = 1e-3;
+  const auto place = [](std::uint64_t row, std::uint64_t column) { return "[" + text::number(row) + ", " + text::number(column) + "]"; };
+  if (gram.empty()) return {};
+  for (std::uint64_t row = 0; row < channels; ++row)
+    if (gram[row * channels + row] < 0) return fail(what + ": " + place(row, row) + " is negative; it is a sum of squares");
+  for (std::uint64_t row = 0; row < channels; ++row) {
+    for (std::uint64_t column = 0; column < row; ++column) {
+      const double size = std::sqrt(gram[row * channels + row] * gram[column * channels + column]);
+      if (std::fabs(gram[row * channels + column] - gram[column * channels + row]) > tolerance * size)
+        return fail(what + ": not symmetric at " + place(row, column));
+    }
+  }
+  return {};
+}
+
 void deriveMeanSquares(LayerInputs& inputs) {
   if (!inputs.meanSquares.empty() || inputs.tokens == 0) return;
   const std::uint64_t channels = inputs.channels;
@@ -46,6 +63,7 @@ Status ActivationData::add(const std::string& name, LayerInputs inputs) {
   if (inputs.channels == 0) return fail(what + ": no input channels");
   NIBBLE_TRY(checkNumbers(what + ": samples", inputs.samples, inputs.tokens * inputs.channels, true));
   NIBBLE_TRY(checkNumbers(what + ": Gram matrix", inputs.gram, inputs.channels * inputs.channels, true));
+  NIBBLE_TRY(checkGram(what + ": Gram matrix", inputs.gram, inputs.channels));
   NIBBLE_TRY(checkNumbers(what + ": importance weights", inputs.meanSquares, inputs.channels, false));
   deriveMeanSquares(inputs);
   LayerInputs& known = m_layers[name];

@@ -27,7 +27,8 @@ class ActivationData {
  public:
   // Merges what is given into what is known of `name`; an empty name stands for every tensor with that many columns that has
   // no entry of its own. Derives meanSquares (in double, rounded once) from samples, or from gram where tokens are known.
-  // Errors: sizes that contradict each other, non-finite or (E[x^2]) negative numbers, with the first bad index.
+  // Errors: sizes that contradict each other, non-finite or (E[x^2], the Gram matrix's diagonal)
+  // negative numbers, a Gram matrix that is not symmetric, with the first bad index.
   Status add(const std::string& name, LayerInputs inputs);
   // None: nothing is known of this tensor. A size that does not fit `columns` counts as nothing.
   [[nodiscard]] const LayerInputs* find(std::string_view name, std::uint64_t columns) const;
