@@ -92,11 +92,36 @@ Json schemeJson(const Scheme& scheme, const Tensor& weights, const Context& cont
   return json;
 }
 
+// What may stand before a scheme.
+Json transformsJson(const Scheme& scheme) {
+  Json list = Json::array();
+  for (const Transform* transform : allTransforms()) {
+    SettingValues defaults;
+    for (const SettingInfo& info : transform->settings()) defaults.push_back(info.fallback);
+    if (transform->refusal(defaults, {8192, 8192}, scheme.info())) continue;
+    const TransformInfo& about = transform->info();
+    Json json{{"id", about.id}, {"name", about.title}, {"summary", about.summary}, {"reference", about.reference}};
+    json["settings"] = Json::array();
+    for (const SettingInfo& info : transform->settings()) json["settings"].push_back(settingJson(info));
+    list.push_back(json);
+  }
+  return list;
+}
+
+void printSettings(Program& program, const std::vector<SettingInfo>& settings) {
+  TextTable table({{"  key"}, {"default"}, {"legal"}, {"what"}});
+  for (const SettingInfo& info : settings) table.add({"  " + info.key, toText(info.fallback), legalValues(info), info.help});
+  program.print(table.text() + "\n");
+}
+
 Result<ExitStatus> schemes(Program& program, bool asJson) {
   if (asJson) {
     const Tensor weights = trialWeights();
     Json list = Json::array();
-    for (const Scheme* scheme : allSchemes()) list.push_back(schemeJson(*scheme, weights, program.context()));
+    for (const Scheme* scheme : allSchemes()) {
+      list.push_back(schemeJson(*scheme, weights, program.context()));
+      list.back()["transforms"] = transformsJson(*scheme);
+    }
     if (program.context().stopRequested()) return cancelled();
     program.printJson(list);
     return ExitStatus::Done;
@@ -104,10 +129,12 @@ Result<ExitStatus> schemes(Program& program, bool asJson) {
   for (const Scheme* scheme : allSchemes()) {
     const SchemeInfo& about = scheme->info();
     program.print(std::string(about.id) + "  " + std::string(about.summary) + " (" + std::string(about.reference) + ")\n");
-    TextTable table({{"  key"}, {"default"}, {"legal"}, {"what"}});
-    for (const SettingInfo& info : scheme->settings())
-      table.add({"  " + info.key, toText(info.fallback), legalValues(info), info.help});
-    program.print(table.text() + "\n");
+    printSettings(program, scheme->settings());
+  }
+  for (const Transform* transform : allTransforms()) {
+    const TransformInfo& about = transform->info();
+    program.print(std::string(about.id) + "/SCHEME  " + std::string(about.summary) + " (" + std::string(about.reference) + ")\n");
+    printSettings(program, transform->settings());
   }
   return ExitStatus::Done;
 }

@@ -15,9 +15,15 @@ std::string schemeIds() {
   return text::join(ids, " ");
 }
 
-std::string settingKeys(const Scheme& scheme) {
+std::string transformIds() {
+  std::vector<std::string> ids;
+  for (const Transform* transform : allTransforms()) ids.emplace_back(transform->info().id);
+  return text::join(ids, " ");
+}
+
+std::string settingKeys(const std::vector<SettingInfo>& settings) {
   std::vector<std::string> keys;
-  for (const SettingInfo& info : scheme.settings()) keys.push_back(info.key);
+  for (const SettingInfo& info : settings) keys.push_back(info.key);
   return keys.empty() ? "none" : text::join(keys, " ");
 }
 
@@ -29,7 +35,7 @@ std::optional<std::size_t> indexOf(const Scheme& scheme, std::string_view key) {
 }
 
 Error unknownKey(const Scheme& scheme, std::string_view key) {
-  return {ErrorKind::Input, std::string(scheme.info().id) + " has no setting '" + std::string(key) + "'; it has: " + settingKeys(scheme)};
+  return {ErrorKind::Input, std::string(scheme.info().id) + " has no setting '" + std::string(key) + "'; it has: " + settingKeys(scheme.settings())};
 }
 
 // What stays visible in a short label although it is the default: the figures a person compares by.
@@ -41,9 +47,60 @@ Choice::Choice(const Scheme& scheme) : m_scheme(&scheme) {
   for (const SettingInfo& info : scheme.settings()) m_values.push_back(info.fallback);
 }
 
+namespace {
+
+Result<ChosenTransform> parseTransform(std::string_view textForm) {
+  const std::size_t colon = textForm.find(':');
+  const std::string id(textForm.substr(0, colon));
+  const Transform* transform = findTransform(id);
+  if (transform == nullptr) return fail("unknown transform '" + id + "'; known before '/': " + transformIds());
+  ChosenTransform chosen{transform, {}};
+  const auto& infos = transform->settings();
+  for (const SettingInfo& info : infos) chosen.values.push_back(info.fallback);
+  if (colon == std::string_view::npos) return chosen;
+  std::set<std::string, std::less<>> seen;
+  for (const std::string& part : text::split(textForm.substr(colon + 1), ',')) {
+    const std::size_t equals = part.find('=');
+    if (equals == std::string::npos)
+      return fail("'" + std::string(textForm) + "': expected key=value, found '" + part + "'; keys: " + settingKeys(infos));
+    const std::string key = part.substr(0, equals);
+    if (!seen.insert(key).second) return fail("'" + std::string(textForm) + "': " + key + " is given twice");
+    const auto info = std::find_if(infos.begin(), infos.end(), [&](const SettingInfo& known) { return known.key == key; });
+    if (info == infos.end()) return fail(id + " has no setting '" + key + "'; it has: " + settingKeys(infos));
+    auto value = parseSetting(*info, std::string_view(part).substr(equals + 1));
+    if (!value) return fail(value.error().within(id));
+    chosen.values[static_cast<std::size_t>(info - infos.begin())] = *std::move(value);
+  }
+  return chosen;
+}
+
+// Transforms stand in the order of the catalogue, each once: the decoder undoes them in one order only.
+Status checkOrder(const std::vector<ChosenTransform>& transforms, std::string_view textForm) {
+  const auto place = [](const ChosenTransform& chosen) {
+    const auto all = allTransforms();
+    return std::find(all.begin(), all.end(), chosen.transform) - all.begin();
+  };
+  for (std::size_t i = 1; i < transforms.size(); ++i)
+    if (place(transforms[i - 1]) >= place(transforms[i]))
+      return fail("'" + std::string(textForm) + "': transforms stand in this order, each once: " + transformIds());
+  return {};
+}
+
+}  // namespace
+
 Result<Choice> Choice::parse(std::string_view textForm) {
-  if (textForm.find('/') != std::string_view::npos)
-    return fail("'" + std::string(textForm) + "': transforms before '/' are not known here; legal schemes: " + schemeIds());
+  if (const std::size_t slash = textForm.rfind('/'); slash != std::string_view::npos) {
+    std::vector<ChosenTransform> transforms;
+    for (const std::string& part : text::split(textForm.substr(0, slash), '/')) {
+      auto transform = parseTransform(part);
+      if (!transform) return fail(transform.error());
+      transforms.push_back(*std::move(transform));
+    }
+    NIBBLE_TRY(checkOrder(transforms, textForm));
+    auto choice = parse(textForm.substr(slash + 1));
+    if (choice) choice->m_transforms = std::move(transforms);
+    return choice;
+  }
   const std::size_t colon = textForm.find(':');
   const std::string_view id = textForm.substr(0, colon);
   const Scheme* scheme = findScheme(id);
@@ -54,7 +111,7 @@ Result<Choice> Choice::parse(std::string_view textForm) {
   for (const std::string& part : text::split(textForm.substr(colon + 1), ',')) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos)
-      return fail("'" + std::string(textForm) + "': expected key=value, found '" + part + "'; keys: " + settingKeys(*scheme));
+      return fail("'" + std::string(textForm) + "': expected key=value, found '" + part + "'; keys: " + settingKeys(scheme->settings()));
     const std::string key = part.substr(0, equals);
     if (!seen.insert(key).second) return fail("'" + std::string(textForm) + "': " + key + " is given twice");
     auto changed = choice.with(key, std::string_view(part).substr(equals + 1));
@@ -88,15 +145,40 @@ Result<Choice> Choice::with(std::string_view key, std::string_view valueText) co
   return changed;
 }
 
+std::optional<std::string> Choice::refusal(MatrixSize size) const {
+  for (const ChosenTransform& chosen : m_transforms)
+    if (auto reason = chosen.transform->refusal(chosen.values, size, m_scheme->info())) return reason;
+  return m_scheme->refusal(m_values, size);
+}
+
 std::string Choice::text() const {
-  std::string form(m_scheme->info().id);
+  std::string form;
+  for (const ChosenTransform& chosen : m_transforms) {
+    form += chosen.transform->info().id;
+    for (std::size_t i = 0; i < chosen.values.size(); ++i)
+      form += (i == 0 ? ":" : ",") + chosen.transform->settings()[i].key + "=" + toText(chosen.values[i]);
+    form += "/";
+  }
+  form += m_scheme->info().id;
   for (std::size_t i = 0; i < m_values.size(); ++i)
     form += (i == 0 ? ":" : ",") + m_scheme->settings()[i].key + "=" + toText(m_values[i]);
   return form;
 }
 
 std::string Choice::shortText() const {
-  std::string form(m_scheme->info().id);
+  std::string form;
+  for (const ChosenTransform& chosen : m_transforms) {
+    form += chosen.transform->info().id;
+    bool none = true;
+    for (std::size_t i = 0; i < chosen.values.size(); ++i) {
+      const SettingInfo& info = chosen.transform->settings()[i];
+      if (chosen.values[i] == info.fallback && !isTelling(info)) continue;
+      form += (none ? ":" : ",") + info.key + "=" + toText(chosen.values[i]);
+      none = false;
+    }
+    form += "/";
+  }
+  form += m_scheme->info().id;
   bool first = true;
   for (std::size_t i = 0; i < m_values.size(); ++i) {
     const SettingInfo& info = m_scheme->settings()[i];

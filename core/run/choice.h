@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A choice is a scheme plus its settings: a comparable value with one text form both ways, shell-safe:
+// A choice is a scheme plus its settings, and the transforms before it: a comparable value with one text form both ways,
+// shell-safe:
 //   hqq:bits=4,group=64,axis=1
+//   hadamard:block=128,seed=0/uniform:bits=4,granularity=group,group=128
 // The canonical text has all keys in table order. It is CLI argument, session entry, cache key, legend label and test-row name.
 #pragma once
 #include "core/schemes/scheme.h"
+#include "core/transforms/transform.h"
 
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace nibble {
+
+struct ChosenTransform {
+  const Transform* transform = nullptr;
+  SettingValues values;
+  bool operator==(const ChosenTransform&) const = default;
+};
 
 class Choice {
  public:
@@ -20,6 +29,8 @@ class Choice {
 
   [[nodiscard]] const Scheme& scheme() const { return *m_scheme; }
   [[nodiscard]] const SettingValues& values() const { return m_values; }
+  // In the order they are applied. Their keys are not among the choice's own.
+  [[nodiscard]] const std::vector<ChosenTransform>& transforms() const { return m_transforms; }
   [[nodiscard]] const SettingValue& value(std::string_view key) const;  // the key exists
   [[nodiscard]] bool has(std::string_view key) const;
   // A changed copy; refuses unknown keys and illegal values.
@@ -28,13 +39,14 @@ class Choice {
 
   [[nodiscard]] std::string text() const;       // canonical: all keys
   [[nodiscard]] std::string shortText() const;  // keys that differ from the defaults, and bits and group where there are any
-  [[nodiscard]] std::optional<std::string> refusal(MatrixSize size) const { return m_scheme->refusal(m_values, size); }
+  [[nodiscard]] std::optional<std::string> refusal(MatrixSize size) const;
 
-  bool operator==(const Choice& other) const { return m_scheme == other.m_scheme && m_values == other.m_values; }
+  bool operator==(const Choice&) const = default;
 
  private:
   const Scheme* m_scheme;
   SettingValues m_values;
+  std::vector<ChosenTransform> m_transforms;
 };
 
 // One "key=a|b|lo..hi" of --vary.

@@ -2,6 +2,7 @@
 #include "core/run/run.h"
 
 #include "core/base/text.h"
+#include "core/run/transformed.h"
 #include "core/tensor/activations.h"
 
 #include <algorithm>
@@ -47,7 +48,7 @@ Result<Outcome> run(const Tensor& tensor, const Choice& choice, const Context& c
   if (const auto reason = choice.refusal({tensor.rows(), tensor.columns()}))
     return fail(tensor.name() + ": " + choice.shortText() + ": " + *reason);
   NIBBLE_TRY(checkWeights(tensor, context));
-  auto quantized = choice.scheme().quantize(tensor, choice.values(), context);
+  auto quantized = quantizeTransformed(tensor, choice, context);
   if (!quantized) return fail(quantized.error());
   quantized->scheme = choice.text();
   quantized->shape = tensor.shape();

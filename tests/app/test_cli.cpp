@@ -95,7 +95,7 @@ class TestCli : public QObject {
     QCOMPARE(ran.status, 0);
     std::vector<std::string> ids;
     for (const json& scheme : ran.json()) {
-      QCOMPARE(keys(scheme), sorted({"id", "name", "summary", "reference", "settings", "promises", "formats"}));
+      QCOMPARE(keys(scheme), sorted({"id", "name", "summary", "reference", "settings", "promises", "formats", "transforms"}));
       ids.push_back(scheme["id"]);
       for (const json& setting : scheme["settings"]) {
         for (const char* key : {"key", "label", "type", "default", "help"})

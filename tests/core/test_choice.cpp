@@ -55,7 +55,13 @@ void TestChoice::refusesWithTheLegalOnesListed_data() {
   QTest::newRow("trailing comma") << "hqq:bits=4," << "key=value";
   QTest::newRow("nan") << "hqq:p=nan" << "p=nan";
   QTest::newRow("boolean") << "nf4:nested=maybe" << "true false";
-  QTest::newRow("transform") << "smooth:alpha=0.5/uniform" << "transforms";
+  QTest::newRow("unknown transform") << "polish/uniform" << "smooth hadamard clip";
+  QTest::newRow("unknown key of a transform") << "smooth:beta=1/uniform" << "alpha";
+  QTest::newRow("illegal value of a transform") << "hadamard:block=100/uniform" << "128";
+  QTest::newRow("transforms in another order") << "hadamard/smooth/uniform" << "in this order";
+  QTest::newRow("transform twice") << "clip/clip/uniform" << "each once";
+  QTest::newRow("transform without a scheme") << "clip/" << "unknown scheme";
+  QTest::newRow("scheme before a scheme") << "uniform/uniform" << "unknown transform";
 }
 
 void TestChoice::refusesWithTheLegalOnesListed() {
