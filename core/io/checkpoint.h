@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A checkpoint on disk as a list of named tensors, whatever container holds it: one .safetensors file, shards by
-// model.safetensors.index.json, a directory with either, a single shard, .npy, .npz. Files are memory-mapped; opening reads
+// model.safetensors.index.json, a directory with either, a single shard, .npy, .npz, .gguf (single or split). Files are memory-mapped; opening reads
 // headers only, values are touched when a tensor is read. A refusal names the file, the tensor and the reason.
 // Immutable after opening; safe to use from many threads. Adding a container: one file with a Container entry (container.h).
 #pragma once
@@ -8,6 +8,7 @@
 #include "core/base/result.h"
 #include "core/io/name_index.h"
 #include "core/tensor/tensor.h"
+#include "kernels/block_type.h"
 
 #include <filesystem>
 #include <memory>
@@ -26,6 +27,8 @@ struct TensorEntry {
   Shape shape;
   std::uint64_t sizeBytes = 0;  // as stored
   std::uint32_t file = 0;       // index into Checkpoint::files()
+  // GGUF: the rows are whole blocks of this type; `type` is then U8 and the last dimension counts bytes.
+  std::optional<kernels::BlockType> block{};
 };
 
 class Checkpoint {
@@ -37,7 +40,7 @@ class Checkpoint {
   static Result<std::shared_ptr<const Checkpoint>> open(const std::filesystem::path& path, const Context& context = {});
 
   [[nodiscard]] virtual const std::filesystem::path& path() const = 0;  // as given
-  [[nodiscard]] virtual std::string_view format() const = 0;            // "safetensors", "npy", "npz"
+  [[nodiscard]] virtual std::string_view format() const = 0;            // "safetensors", "npy", "npz", "gguf"
   [[nodiscard]] virtual const std::vector<std::filesystem::path>& files() const = 0;
   [[nodiscard]] virtual const std::vector<TensorEntry>& entries() const = 0;  // in file order
   [[nodiscard]] virtual const std::vector<std::pair<std::string, std::string>>& metadata() const = 0;

@@ -9,11 +9,11 @@
 
 namespace nibble {
 
-extern const Container safetensorsContainer, npyContainer, npzContainer;
+extern const Container safetensorsContainer, ggufContainer, npyContainer, npzContainer;
 
 namespace {
 
-constexpr std::array<const Container*, 3> list{&safetensorsContainer, &npyContainer, &npzContainer};
+constexpr std::array<const Container*, 4> list{&safetensorsContainer, &ggufContainer, &npyContainer, &npzContainer};
 
 Result<PathFacts> look(const std::filesystem::path& path) {
   PathFacts facts;

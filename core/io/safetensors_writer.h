@@ -4,9 +4,11 @@
 #pragma once
 #include "core/base/result.h"
 #include "core/tensor/tensor.h"
+#include "kernels/block_type.h"
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +25,7 @@ struct RawTensor {
   std::vector<std::byte> owned;           // the bytes, unless `borrowed` is set
   std::span<const std::byte> borrowed{};  // bytes somebody else keeps alive while writing
   std::function<Status()> intact{};       // asked after borrowed bytes were written: whether they were really there
+  std::optional<kernels::BlockType> block{};  // for a GGUF file: the rows are blocks; shape and type as in TensorEntry
   [[nodiscard]] std::span<const std::byte> bytes() const {
     return borrowed.data() != nullptr ? borrowed : std::span<const std::byte>(owned);
   }
