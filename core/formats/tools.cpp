@@ -24,12 +24,9 @@ std::uint64_t bitsIn(FloatType type, float value) {
       return kernels::floatToHalf(value);
     case FloatType::BF16:
       return kernels::floatToBfloat(value);
-    case FloatType::F8E4M3:
-      return kernels::floatToFloat8<4>(value);
-    case FloatType::F8E5M2:
-      return kernels::floatToFloat8<5>(value);
+    default:
+      return kernels::floatToSmall(type, value);
   }
-  return 0;
 }
 
 bool isConstant(std::span<const float> values) {
@@ -111,6 +108,12 @@ DType dtypeOf(FloatType type) {
       return DType::F8E4M3;
     case FloatType::F8E5M2:
       return DType::F8E5M2;
+    case FloatType::F6E2M3:
+      return DType::F6E2M3;
+    case FloatType::F6E3M2:
+      return DType::F6E3M2;
+    case FloatType::F4E2M1:
+      return DType::F4;
   }
   return DType::F32;
 }
@@ -133,6 +136,12 @@ std::string_view typeName(FloatType type) {
       return "float8_e4m3fn";
     case FloatType::F8E5M2:
       return "float8_e5m2";
+    case FloatType::F6E2M3:
+      return "float6_e2m3fn";
+    case FloatType::F6E3M2:
+      return "float6_e3m2fn";
+    case FloatType::F4E2M1:
+      return "float4_e2m1fn";
   }
   return {};
 }

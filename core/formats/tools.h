@@ -16,8 +16,8 @@ namespace nibble::formats {
 // The module a weight belongs to: its tensor name without ".weight".
 std::string moduleName(std::string_view tensorName);
 
-DType dtypeOf(FloatType type);                     // F32, F16, BF16 and the 8-bit floats
-std::optional<FloatType> floatTypeOf(DType type);  // none: not one of those
+DType dtypeOf(FloatType type);
+std::optional<FloatType> floatTypeOf(DType type);  // F32, F16, BF16 and the 8-bit floats; none: not one of those
 std::string_view typeName(FloatType type);         // "float32", "float16", "bfloat16"
 bool exactIn(FloatType type, std::span<const float> values);
 

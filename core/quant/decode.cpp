@@ -15,10 +15,8 @@ float floatFromBits(FloatType type, std::int64_t code) {
     case FloatType::F32: return std::bit_cast<float>(static_cast<std::int32_t>(code));
     case FloatType::F16: return kernels::halfToFloat(static_cast<std::uint16_t>(code));
     case FloatType::BF16: return kernels::bfloatToFloat(static_cast<std::uint16_t>(code));
-    case FloatType::F8E4M3: return kernels::float8ToFloat<4>(static_cast<std::uint8_t>(code));
-    case FloatType::F8E5M2: return kernels::float8ToFloat<5>(static_cast<std::uint8_t>(code));
+    default: return kernels::smallToFloat(type, static_cast<unsigned>(code));
   }
-  return 0;
 }
 
 // The level of the weight stored at `index` (storage order).
@@ -360,6 +358,7 @@ std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatInd
     const float level = levels.kind == Levels::Kind::Table ? levels.table[table * levels.levelCount + code] : static_cast<float>(code);
     values[i] = applyRule(tensor.rule, tensor.arithmetic, tensor.scale.has_value(), level, scale, zero);
   }
+  if (levels.smallFloat()) std::erase_if(values, [](float value) { return !std::isfinite(value); });  // codes of NaN, infinity
   return values;
 }
 

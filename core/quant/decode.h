@@ -28,7 +28,8 @@ bool decodesByRow(const QuantizedTensor& tensor);
 // How many codes a weight at `flatIndex` can have, counted from 0; widths above 16 count as 16.
 std::uint64_t codeCountAt(const QuantizedTensor& tensor, std::uint64_t flatIndex);
 
-// The values a weight at `flatIndex` could take (its group's levels), by ascending code; at most 256, thinned evenly beyond.
+// The values a weight at `flatIndex` could take (its group's levels), by ascending code; at most 256, thinned evenly
+// beyond. Codes that stand for no number (NaN, infinity of 8-bit floats) are left out.
 std::vector<float> levelsAt(const QuantizedTensor& tensor, std::uint64_t flatIndex);
 
 }  // namespace nibble

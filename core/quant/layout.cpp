@@ -94,9 +94,11 @@ class DenseLayout final : public InlinedLayout<DenseLayout> {
   [[nodiscard]] int wordBits() const override { return m_bits == 16 || m_bits == 32 ? m_bits : 8; }
   [[nodiscard]] std::uint64_t sizeBytes() const override { return (m_count * static_cast<std::uint64_t>(m_bits) + 7) / 8; }
   [[nodiscard]] BitPieces locate(std::uint64_t index) const override {
+    if (m_bits == 0) return {};
     return {{index * static_cast<std::uint64_t>(m_bits), static_cast<std::uint8_t>(m_bits), 0}};
   }
   [[nodiscard]] std::vector<std::uint64_t> codesIn(std::uint64_t word, std::uint64_t codeCount) const override {
+    if (m_bits == 0) return {};
     const auto bits = static_cast<std::uint64_t>(m_bits), size = static_cast<std::uint64_t>(wordBits());
     return indices(word * size / bits, (word * size + size - 1) / bits + 1, codeCount);
   }
@@ -189,7 +191,7 @@ std::vector<std::byte> numbersAs(Stored stored, const std::vector<float>& values
       case Stored::F16: bits = kernels::floatToHalf(values[i]); break;
       case Stored::BF16: bits = kernels::floatToBfloat(values[i]); break;
       case Stored::F8E4M3: bits = kernels::floatToFloat8<4>(values[i]); break;
-      case Stored::F8E8M0: bits = std::bit_cast<std::uint32_t>(values[i]) >> 23; break;
+      case Stored::F8E8M0: bits = kernels::floatToE8m0(values[i]); break;
       case Stored::U8: case Stored::I8: case Stored::I32: bits = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i])); break;
       case Stored::Implied: case Stored::Nested: break;
     }

@@ -75,7 +75,7 @@ class Layout {
 // One word of the packed codes without packing the rest: what `pack` writes at [word * wordBits, + wordBits).
 std::uint64_t wordAt(const Layout& layout, const Codes& codes, std::uint64_t word);
 
-// Codes one after another, `bits` each, low bits first; bits 8, 16, 32 are plain arrays.
+// Codes one after another, `bits` each, low bits first; bits 8, 16, 32 are plain arrays; 0 bits take no room.
 std::shared_ptr<const Layout> denseLayout(std::uint64_t codeCount, int bits);
 // 32-bit words of floor(32 / bits) codes, the first in the highest used bits; unused high bits 0, the last word filled with 0
 // (reference document 000 with bits = 3: ten codes a word).

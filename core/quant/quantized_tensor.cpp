@@ -15,10 +15,7 @@ float roundToStored(Stored stored, float value) {
     case Stored::F16: return kernels::roundTo(FloatType::F16, value);
     case Stored::BF16: return kernels::roundTo(FloatType::BF16, value);
     case Stored::F8E4M3: return kernels::roundTo(FloatType::F8E4M3, value);
-    case Stored::F8E8M0: {  // 2^(byte - 127), the nearest power in the exponent
-      const float exponent = std::nearbyint(std::log2(value));
-      return std::ldexp(1.0f, static_cast<int>(exponent));
-    }
+    case Stored::F8E8M0: return kernels::e8m0ToFloat(kernels::floatToE8m0(value));
     case Stored::U8: case Stored::I8: case Stored::I32: return std::nearbyint(value);
     case Stored::Implied: case Stored::F32: case Stored::Nested: return value;
   }
@@ -59,6 +56,18 @@ Levels Levels::fixedTable(std::vector<float> table) {
   levels.kind = Kind::Table;
   levels.levelCount = static_cast<std::uint32_t>(table.size());
   levels.table = std::move(table);
+  return levels;
+}
+
+Levels Levels::floats(FloatType type) {
+  Levels levels;
+  levels.kind = Kind::Float;
+  levels.type = type;
+  if (kernels::bitsOf(type) > 8) return levels;
+  std::vector<float> table(std::size_t{1} << kernels::bitsOf(type));
+  for (std::size_t code = 0; code < table.size(); ++code) table[code] = kernels::smallToFloat(type, static_cast<unsigned>(code));
+  levels = fixedTable(std::move(table));
+  levels.type = type;
   return levels;
 }
 

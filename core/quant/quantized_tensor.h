@@ -72,7 +72,7 @@ struct Plane {
 struct Levels {
   enum class Kind { Identity, Table, Float };  // the code itself | an entry of `table` | the code's bits as a float of `type`
   Kind kind = Kind::Identity;
-  FloatType type = FloatType::F32;             // Float
+  FloatType type = FloatType::F32;             // Float; Table: the small float type whose codes it lists, F32 = none
   std::vector<float> table;                    // Table: tableCount x levelCount x dimension numbers
   std::uint32_t levelCount = 0;                // Table: entries of one table; Identity: codes in use, 0 = all that the width has
   std::uint32_t dimension = 1;                 // Table: consecutive weights one code stands for (IQ2, IQ3 grids: 8, 4)
@@ -81,7 +81,12 @@ struct Levels {
 
   static Levels identity() { return {}; }
   static Levels fixedTable(std::vector<float> table);  // one table, given by the format, no bytes
-  static Levels floats(FloatType type) { return {Kind::Float, type, {}, 0, 1, std::nullopt, Stored::Implied}; }
+  // The code's bits as a float. A type of at most 8 bits becomes the table of all its codes (NaN and infinities among them).
+  static Levels floats(FloatType type);
+  // The type, where codes are the bits of one of at most 8 bits.
+  [[nodiscard]] std::optional<FloatType> smallFloat() const {
+    return kind == Kind::Table && type != FloatType::F32 ? std::optional(type) : std::nullopt;
+  }
 };
 
 // Bits per code: one number, or one per input column (EXL2, MBWQ), or one per group (DiffQ).

@@ -40,7 +40,7 @@ constexpr std::array<DTypeInfo, 22> table{{
     {DType::U64, "U64", 64, false},
 }};
 
-// A finite-only float of a sign, `exponentBits` and `fractionBits`: the OCP FP4 and FP6 types.
+// A float without infinities or NaN of a sign, `exponentBits` and `fractionBits`.
 float finiteFloat(unsigned code, int exponentBits, int fractionBits, int bias) {
   const int fraction = static_cast<int>(code & ((1u << fractionBits) - 1));
   const int exponent = static_cast<int>((code >> fractionBits) & ((1u << exponentBits) - 1));
@@ -58,11 +58,11 @@ float fnuzFloat(unsigned code, int exponentBits) {
 float smallValue(DType type, unsigned code) {
   switch (type) {
     case DType::F4:
-      return finiteFloat(code, 2, 1, 1);
+      return kernels::miniToFloat<2, 1>(code & 0xFu);
     case DType::F6E2M3:
-      return finiteFloat(code, 2, 3, 1);
+      return kernels::miniToFloat<2, 3>(code & 0x3Fu);
     case DType::F6E3M2:
-      return finiteFloat(code, 3, 2, 3);
+      return kernels::miniToFloat<3, 2>(code & 0x3Fu);
     case DType::F8E5M2:
       return kernels::float8ToFloat<5>(static_cast<std::uint8_t>(code));
     case DType::F8E4M3:
@@ -72,7 +72,7 @@ float smallValue(DType type, unsigned code) {
     case DType::F8E5M2FNUZ:
       return fnuzFloat(code, 5);
     case DType::F8E8M0:
-      return code == 0xFF ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, static_cast<int>(code) - 127);
+      return kernels::e8m0ToFloat(static_cast<std::uint8_t>(code));
     default:
       return 0.0f;
   }

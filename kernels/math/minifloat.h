@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Small floating-point formats, inline for host and device: exact widening to float32 and rounding to nearest even from
-// float32. F16 and BF16 overflow to infinity as IEEE does. E4M3 (fn: no infinity, max 448) and E5M2 saturate at their largest
-// finite value, infinities included. Sources: IEEE 754, OCP 8-bit Floating Point Specification 1.0.
+// float32. F16 and BF16 overflow to infinity as IEEE does. E4M3 (fn: no infinity, max 448), E5M2 (57344), E3M2 (28), E2M3 (7.5)
+// and E2M1 (6) saturate at their largest finite value, infinities included. Sources: IEEE 754, OCP 8-bit Floating Point
+// Specification 1.0, OCP Microscaling Formats 1.0.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -9,7 +10,7 @@
 
 namespace nibble::kernels {
 
-enum class FloatType : std::uint8_t { F32, F16, BF16, F8E4M3, F8E5M2 };
+enum class FloatType : std::uint8_t { F32, F16, BF16, F8E4M3, F8E5M2, F6E2M3, F6E3M2, F4E2M1 };
 
 inline float halfToFloat(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
@@ -45,41 +46,132 @@ inline std::uint16_t floatToBfloat(float value) {
   return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// An 8-bit float with `exponentBits` and bias 2^(exponentBits-1) - 1 as in the OCP specification; NaN 0x7F.
-template <int exponentBits>
-inline float float8ToFloat(std::uint8_t bits) {
-  constexpr int fractionBits = 7 - exponentBits;
+// A float of a sign, `exponentBits`, `fractionBits` and bias 2^(exponentBits-1) - 1, as the OCP specifications define them:
+// E4M3 (no infinity, NaN 0x7F), E5M2 (IEEE infinities and NaN), and the finite-only E2M1, E2M3, E3M2.
+template <int exponentBits, int fractionBits>
+inline constexpr unsigned largestMiniCode = (1u << (exponentBits + fractionBits)) - (exponentBits == 5   ? 5u
+                                                                                     : exponentBits == 4 ? 2u
+                                                                                                         : 1u);
+
+template <int exponentBits, int fractionBits>
+inline float miniToFloat(unsigned code) {
   constexpr int bias = (1 << (exponentBits - 1)) - 1;
-  const int exponent = (bits & 0x7F) >> fractionBits;
-  const int fraction = bits & ((1 << fractionBits) - 1);
-  const float sign = (bits & 0x80) != 0 ? -1.0f : 1.0f;
-  if constexpr (exponentBits == 4) {
-    if ((bits & 0x7F) == 0x7F) return std::nanf("");
-  } else {
-    if (exponent == 31) return fraction != 0 ? std::nanf("") : sign * HUGE_VALF;
-  }
+  constexpr unsigned signBit = 1u << (exponentBits + fractionBits);
+  const unsigned magnitude = code & (signBit - 1);
+  const int exponent = static_cast<int>(magnitude >> fractionBits);
+  const int fraction = static_cast<int>(magnitude & ((1u << fractionBits) - 1));
+  const float sign = (code & signBit) != 0 ? -1.0f : 1.0f;
+  if (magnitude > largestMiniCode<exponentBits, fractionBits>)
+    return exponentBits == 5 && fraction == 0 ? sign * HUGE_VALF : std::nanf("");
   if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), 1 - bias - fractionBits);
   return sign * std::ldexp(static_cast<float>(fraction + (1 << fractionBits)), exponent - bias - fractionBits);
 }
 
+// Nearest code, ties to even; beyond the largest finite value it saturates. NaN stays one where the type has any, else it
+// becomes the largest code.
+template <int exponentBits, int fractionBits>
+inline std::uint8_t floatToMini(float value) {
+  constexpr int bias = (1 << (exponentBits - 1)) - 1;
+  constexpr int dropped = 23 - fractionBits;
+  constexpr unsigned largest = largestMiniCode<exponentBits, fractionBits>;
+  constexpr std::uint32_t smallestNormal = static_cast<std::uint32_t>(128 - bias) << 23;  // as float32 bits: 2^(1 - bias)
+  // The float whose last bit is the smallest subnormal: adding it rounds to that, half to even.
+  constexpr std::uint32_t aligner = static_cast<std::uint32_t>(127 + 24 - bias - fractionBits) << 23;
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7FFFFFFFu;
+  const unsigned sign = (bits >> 31) << (exponentBits + fractionBits);
+  if (magnitude > 0x7F800000u && exponentBits >= 4) return static_cast<std::uint8_t>(sign | 0x7Fu);
+  std::uint32_t code = 0;
+  if (magnitude < smallestNormal) {
+    code = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + std::bit_cast<float>(aligner)) - aligner;
+  } else {
+    const std::uint32_t rounded = magnitude + ((1u << (dropped - 1)) - 1) + ((magnitude >> dropped) & 1u);
+    code = (rounded >> dropped) - (static_cast<std::uint32_t>(127 - bias) << fractionBits);
+  }
+  return static_cast<std::uint8_t>(sign | (code < largest ? code : largest));
+}
+
+// The 8-bit types by their exponent bits.
+template <int exponentBits>
+inline float float8ToFloat(std::uint8_t bits) {
+  return miniToFloat<exponentBits, 7 - exponentBits>(bits);
+}
 template <int exponentBits>
 inline std::uint8_t floatToFloat8(float value) {
-  constexpr int fractionBits = 7 - exponentBits;
-  constexpr int bias = (1 << (exponentBits - 1)) - 1;
-  constexpr std::uint8_t largest = exponentBits == 4 ? 0x7E : 0x7B;
-  const auto sign = static_cast<std::uint8_t>(std::signbit(value) ? 0x80 : 0);
-  if (std::isnan(value)) return static_cast<std::uint8_t>(sign | 0x7F);
-  const float magnitude = std::fabs(value);
-  if (magnitude >= float8ToFloat<exponentBits>(largest)) return static_cast<std::uint8_t>(sign | largest);
-  if (magnitude == 0.0f) return sign;
-  int exponent = 0;
-  (void)std::frexp(magnitude, &exponent);  // magnitude = f * 2^exponent, f in [0.5, 1)
-  const int step = (exponent - 1 < 1 - bias ? 1 - bias : exponent - 1) - fractionBits;  // exponent of the last place
-  const int units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, -step)));
-  // In units of the last place the code counts on: 2^fractionBits units more than the first binade per binade above it.
-  const int binade = step - (1 - bias - fractionBits);
-  const int code = units + (binade << fractionBits);
-  return static_cast<std::uint8_t>(sign | (code > largest ? largest : code));
+  return floatToMini<exponentBits, 7 - exponentBits>(value);
+}
+
+// E8M0, the scale of microscaling blocks: 2^(byte - 127), 0xFF = NaN. 2^-127 is a denormal float32.
+inline float e8m0ToFloat(std::uint8_t byte) {
+  if (byte == 0xFF) return std::nanf("");
+  return byte == 0 ? 0x1p-127f : std::bit_cast<float>(static_cast<std::uint32_t>(byte) << 23);
+}
+
+// The byte of the power whose exponent is nearest to log2(value), ties to even; powers of two are exact. Zero and what lies
+// below give the smallest, what lies above gives the largest.
+inline std::uint8_t floatToE8m0(float value) {
+  if (std::isnan(value)) return 0xFF;
+  if (!(value > 0x1p-127f)) return 0;
+  const float exponent = std::nearbyint(std::log2(value));
+  return static_cast<std::uint8_t>(exponent > 127.0f ? 254 : static_cast<int>(exponent) + 127);
+}
+
+// How many bits a number of the type takes.
+inline int bitsOf(FloatType type) {
+  switch (type) {
+    case FloatType::F32:
+      return 32;
+    case FloatType::F16:
+    case FloatType::BF16:
+      return 16;
+    case FloatType::F8E4M3:
+    case FloatType::F8E5M2:
+      return 8;
+    case FloatType::F6E2M3:
+    case FloatType::F6E3M2:
+      return 6;
+    case FloatType::F4E2M1:
+      return 4;
+  }
+  return 0;
+}
+
+// A code of one of the types of at most 8 bits as float32, and back.
+inline float smallToFloat(FloatType type, unsigned code) {
+  switch (type) {
+    case FloatType::F8E4M3:
+      return miniToFloat<4, 3>(code);
+    case FloatType::F8E5M2:
+      return miniToFloat<5, 2>(code);
+    case FloatType::F6E2M3:
+      return miniToFloat<2, 3>(code);
+    case FloatType::F6E3M2:
+      return miniToFloat<3, 2>(code);
+    case FloatType::F4E2M1:
+      return miniToFloat<2, 1>(code);
+    default:
+      return 0.0f;
+  }
+}
+inline std::uint8_t floatToSmall(FloatType type, float value) {
+  switch (type) {
+    case FloatType::F8E4M3:
+      return floatToMini<4, 3>(value);
+    case FloatType::F8E5M2:
+      return floatToMini<5, 2>(value);
+    case FloatType::F6E2M3:
+      return floatToMini<2, 3>(value);
+    case FloatType::F6E3M2:
+      return floatToMini<3, 2>(value);
+    case FloatType::F4E2M1:
+      return floatToMini<2, 1>(value);
+    default:
+      return 0;
+  }
+}
+// The largest finite magnitude of such a type: 448, 57344, 7.5, 28, 6.
+inline float largestOf(FloatType type) {
+  const unsigned signless = (1u << (bitsOf(type) - 1)) - 1;
+  return smallToFloat(type, type == FloatType::F8E4M3 ? 0x7E : type == FloatType::F8E5M2 ? 0x7B : signless);
 }
 
 // Rounds to the type and back.
@@ -91,10 +183,8 @@ inline float roundTo(FloatType type, float value) {
       return halfToFloat(floatToHalf(value));
     case FloatType::BF16:
       return bfloatToFloat(floatToBfloat(value));
-    case FloatType::F8E4M3:
-      return float8ToFloat<4>(floatToFloat8<4>(value));
-    case FloatType::F8E5M2:
-      return float8ToFloat<5>(floatToFloat8<5>(value));
+    default:
+      return smallToFloat(type, floatToSmall(type, value));
   }
   return value;
 }
