@@ -271,7 +271,7 @@ class Export {
     if (m_job.format->info().extension == ".npz") return writeNpz(path, views);
     auto file = AtomicFile::create(path);
     if (!file) return fail(file.error());
-    NIBBLE_TRY(writeSafetensors(*file, views));
+    NIBBLE_TRY(writeSafetensors(*file, views, m_job.format->metadata()));
     NIBBLE_TRY(file->sync());
     for (const Tensor& tensor : m_copied) NIBBLE_TRY(tensor.intact());
     return file->commit();

@@ -39,7 +39,7 @@ Result<double> proveLayer(const Format& format, const std::filesystem::path& fil
   for (const RawTensor& array : arrays)
     if (auto same = sameBytes(*container, array); !same) return fail(same.error().within(layer.name));
   if (context.stopRequested()) return cancelled();
-  const auto decoded = format.proofDecode(file, layer.name);
+  const auto decoded = format.proofDecodeAs(file, layer.name, layer.tensor->shape);
   if (!decoded) return fail(decoded.error().within(layer.name));
   const QuantizedTensor& tensor = *layer.tensor;
   // A format may fill up the outputs: what comes after the last one must be 0.

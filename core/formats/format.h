@@ -74,6 +74,9 @@ class Format {
   [[nodiscard]] virtual Result<std::vector<std::pair<std::string, std::string>>> sideFiles(
       const std::vector<ExportLayer>& layers, const std::vector<std::string>& leftAlone) const;
 
+  // `__metadata__` of a written safetensors file.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> metadata() const { return {{"format", "pt"}}; }
+
   // Packed layers in a checkpoint, by keys, dtypes, shapes and config, never by file name.
   [[nodiscard]] virtual std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const = 0;
   [[nodiscard]] virtual Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const = 0;
@@ -85,6 +88,9 @@ class Format {
   // file never has: nonzero padding, tables and descriptions that differ from the format's own.
   [[nodiscard]] virtual Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
                                                                const std::string& name) const = 0;
+  // The same where the layer's shape is known: a few formats (MLX) do not say it in the weights file. Else `proofDecode`.
+  [[nodiscard]] virtual Result<std::vector<float>> proofDecodeAs(const std::filesystem::path& file, const std::string& name,
+                                                                 const Shape& shape) const;
 };
 
 std::span<const Format* const> allFormats();

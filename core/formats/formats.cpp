@@ -13,11 +13,16 @@ const Format& gptqPlanarFormat();
 const Format& awqFormat();
 const Format& exl2Format();
 const Format& mbwqFormat();
+const Format& compressedTensorsFormat();
+const Format& mlxFormat();
+const Format& quantoFormat();
+const Format& torchaoFormat();
 const Format& document000Format();
 
 std::span<const Format* const> allFormats() {
-  static const Format* const formats[] = {&npzFormat(),        &hqqFormat(), &bnbFormat(),  &gptqFormat(), &gptqV2Format(),
-                                          &gptqPlanarFormat(), &awqFormat(), &exl2Format(), &mbwqFormat(), &document000Format()};
+  static const Format* const formats[] = {
+      &npzFormat(),  &hqqFormat(),  &bnbFormat(),               &gptqFormat(), &gptqV2Format(), &gptqPlanarFormat(), &awqFormat(),
+      &exl2Format(), &mbwqFormat(), &compressedTensorsFormat(), &mlxFormat(),  &quantoFormat(), &torchaoFormat(),    &document000Format()};
   return formats;
 }
 
@@ -35,6 +40,10 @@ Result<std::vector<std::pair<std::string, std::string>>> Format::sideFiles(const
 Result<QuantizedTensor> Format::readAs(const Checkpoint& checkpoint, const PackedLayer& layer, std::string_view reading) const {
   if (reading.empty()) return read(checkpoint, layer);
   return fail(layer.name + ": there is only one way to read " + std::string(info().id));
+}
+
+Result<std::vector<float>> Format::proofDecodeAs(const std::filesystem::path& file, const std::string& name, const Shape&) const {
+  return proofDecode(file, name);
 }
 
 std::vector<DetectedLayer> detectPacked(const Checkpoint& checkpoint) {

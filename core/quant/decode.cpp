@@ -55,7 +55,9 @@ float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, flo
   const auto step = [&](float value) { return kernels::roundTo(arithmetic.step, value); };
   float value = level;
   switch (rule) {
-    case ValueRule::Scale: value = hasScale ? step(scale * level) : level; break;
+    case ValueRule::Scale:
+      if (hasScale) value = step(arithmetic.divides ? level / scale : scale * level);
+      break;
     case ValueRule::ScaleMinusZero: value = step(step(level - zero) * scale); break;
     case ValueRule::ScalePlusBias:
       if (arithmetic.fused) {
@@ -66,6 +68,7 @@ float applyRule(ValueRule rule, const Arithmetic& arithmetic, bool hasScale, flo
       }
       break;
   }
+  if (arithmetic.factor != 1) value = step(value * arithmetic.factor);
   return kernels::roundTo(arithmetic.result, value);
 }
 

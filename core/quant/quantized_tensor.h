@@ -111,6 +111,8 @@ struct Arithmetic {
   FloatType step = FloatType::F32;
   FloatType result = FloatType::F32;
   bool fused = false;
+  bool divides = false;  // rule Scale: level / scale (the global scale of compressed-tensors' NVFP4)
+  float factor = 1;      // what comes out of the rule is multiplied by this and rounded again (1/127 of bitsandbytes' int8)
   bool operator==(const Arithmetic&) const = default;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // bitsandbytes 4-bit weights in safetensors (plan.h has the arithmetic): for a weight W the codes W (two a byte, the first in
 // the high nibble), W.absmax, W.quant_map and the state as JSON; nested also W.nested_absmax and W.nested_quant_map.
+// LLM.int8 layers are only read (int8.h).
+#include "core/formats/bnb/int8.h"
 #include "core/formats/bnb/plan.h"
 #include "core/formats/bnb/proof.h"
 #include "core/formats/tools.h"
@@ -95,9 +97,13 @@ class BnbFormat final : public Format {
     return bnb::configure(config, layers, leftAlone);
   }
 
-  [[nodiscard]] std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const override { return bnb::detect(checkpoint); }
+  [[nodiscard]] std::vector<PackedLayer> detect(const Checkpoint& checkpoint) const override {
+    std::vector<PackedLayer> layers = bnb::detect(checkpoint);
+    for (PackedLayer& layer : bnb::detectInt8(checkpoint)) layers.push_back(std::move(layer));
+    return layers;
+  }
   [[nodiscard]] Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const override {
-    return bnb::read(checkpoint, layer);
+    return bnb::isInt8(checkpoint, layer) ? bnb::readInt8(checkpoint, layer) : bnb::read(checkpoint, layer);
   }
 
   [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file,
