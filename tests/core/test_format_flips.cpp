@@ -46,6 +46,13 @@ const Case cases[] = {
     {"exl2 two widths", "exl2", "exl2:mix=5b:0.5@32+2b:0.5@32", 32, 64},
     {"mbwq 4", "mbwq", "mbwq:bits=4,group=32", 4, 64},
     {"mbwq two widths", "mbwq", "mbwq:mix=3b:0.5@32+2b:0.5@32", 4, 64},
+    {"ct 4", "compressed-tensors", "uniform:bits=4,granularity=group,group=16,symmetric=true", 3, 32},
+    {"ct 3 padded words", "compressed-tensors", "uniform:bits=3,granularity=channel,symmetric=false", 5, 36},
+    {"ct 8 zeros down the rows", "compressed-tensors", "uniform:bits=8,granularity=group,group=16,symmetric=false", 3, 32},
+    {"ct int8", "compressed-tensors", "uniform:bits=8,granularity=channel", 4, 32},
+    {"mlx 4", "mlx", "minmax:bits=4,group=32", 4, 64},
+    {"mlx 3 of zero points", "mlx", "uniform:bits=3,granularity=group,group=32,symmetric=false", 2, 64},
+    {"mlx 5", "mlx", "minmax:bits=5,group=64,params=bf16", 4, 64},
     {"document 000", "document000", "minmax:bits=3,group=12", 5, 7},
     {"document 000, 2 bits", "document000", "minmax:bits=2,group=12,params=f32", 4, 9, {"m.bits:0"}},
     {"npz integer", "npz", "hqq:bits=4,group=16", 4, 16},
@@ -105,7 +112,7 @@ class Written {
     return largest && *largest == 0;
   }
   [[nodiscard]] bool decoderHolds() const {
-    const auto values = m_format->proofDecode(file(), "m.weight");
+    const auto values = m_format->proofDecodeAs(file(), "m.weight", m_tensor->shape);
     return values && *values == m_shown;
   }
 

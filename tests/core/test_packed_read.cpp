@@ -2,8 +2,10 @@
 // Packed layers that the real libraries wrote decode to what those libraries themselves say, bit for bit. tests/data/packed has
 // a folder of each, one row of the test; NIBBLE_PACKED names another folder of whole checkpoints, which are then read instead.
 #include "core/formats/format.h"
+#include "core/io/atomic_file.h"
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
+#include "tests/support/files.h"
 #include "tests/support/golden.h"
 
 #include <QtTest>
@@ -153,6 +155,13 @@ class TestPackedRead : public QObject {
         QVERIFY2(otherStorage || theirs->shape() == array.shape || elementCount(theirs->shape()) == 1, array.name.c_str());
         QVERIFY2(std::ranges::equal(theirs->bytes(), array.bytes()), array.name.c_str());
       }
+      // And the independent decoder, which has only that file, agrees.
+      const test::ScratchFolder scratch;
+      auto file = AtomicFile::create(scratch.file("w"));
+      QVERIFY(file.has_value() && writeSafetensors(*file, *arrays) && file->commit());
+      const auto proven = found.format->proofDecodeAs(scratch.file("w"), found.layer.name, tensor->shape);
+      QVERIFY2(proven.has_value(), proven ? "" : proven.error().message.c_str());
+      QVERIFY2(*proven == decodeAll(*tensor), found.layer.name.c_str());
     }
   }
 
