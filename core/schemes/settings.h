@@ -70,6 +70,11 @@ class SettingTable {
     return add(std::move(key), std::move(label), SettingType::Text, SettingValue{Settings{}.*member}, std::move(extra),
                [member](Settings& s, const SettingValue& v) { s.*member = std::get<std::string>(v); });
   }
+  // Another default for the setting added last, where one table serves several schemes.
+  SettingTable& fallback(SettingValue value) {
+    m_infos.back().fallback = std::move(value);
+    return *this;
+  }
   [[nodiscard]] const std::vector<SettingInfo>& infos() const { return m_infos; }
   [[nodiscard]] Settings read(const SettingValues& values) const {
     Settings settings;

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// LSQ's quantizer at its first step size, before any training: one scale for the tensor.
+//
+//   s = 2 * mean|w| / sqrt(2^(bits - 1)), index = rne(clamp(w / s, -2^(bits-1), 2^(bits-1) - 1)), code = index + 2^(bits-1)
+//   w ~ s * (code - 2^(bits-1))
+//
+// Weights beyond the range saturate: the step size is for training to move. The mean is a double sum in row-major order.
+// Storage: a dense string of codes and the scale. Reference: diffq 0.2.4 lsq.py (spec uniform 5.8).
+#include "core/quant/encode.h"
+#include "core/quant/layout.h"
+#include "core/schemes/scheme.h"
+#include "kernels/backend.h"
+
+#include <cmath>
+
+namespace nibble {
+namespace {
+
+struct Settings {
+  std::int64_t bits = 4;
+  std::string params = "f16";
+};
+
+const SettingTable<Settings>& table() {
+  static const auto settings = SettingTable<Settings>{}
+                                   .integer("bits", &Settings::bits, "Bits",
+                                            {.low = 2,
+                                             .high = 8,
+                                             .offers = {std::int64_t{2}, std::int64_t{3}, std::int64_t{4}, std::int64_t{8}},
+                                             .unit = "bits",
+                                             .help = "Bits per code."})
+                                   .text("params", &Settings::params, "Parameters",
+                                         {.choices = {std::string("f16"), std::string("f32"), std::string("bf16")},
+                                          .help = "Stored type of the scale."});
+  return settings;
+}
+
+// The mean magnitude: sums of rows, added in order, so that threads do not matter.
+Result<double> meanMagnitude(const Tensor& tensor, const Context& context) {
+  std::vector<double> sums(tensor.rows());
+  const std::uint64_t columns = tensor.columns();
+  NIBBLE_TRY(forEachStrip(tensor, columns, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
+    for (std::size_t i = 0; i < weights.size(); ++i) sums[(begin + i) / columns] += std::fabs(static_cast<double>(weights[i]));
+    return {};
+  }));
+  double sum = 0;
+  for (const double row : sums) sum += row;
+  return sum / static_cast<double>(tensor.size());
+}
+
+class LsqScheme final : public Scheme {
+ public:
+  [[nodiscard]] const SchemeInfo& info() const override {
+    static const SchemeInfo about{"lsq", "LSQ", "learned step size, at its start", "diffq 0.2.4 lsq.py", Family::Learned};
+    return about;
+  }
+  [[nodiscard]] const std::vector<SettingInfo>& settings() const override { return table().infos(); }
+  [[nodiscard]] std::vector<Promise> promises(const SettingValues&) const override {
+    return {Promise::Deterministic, Promise::ZeroStaysZero, Promise::NearestLevel};
+  }
+  [[nodiscard]] std::optional<std::string> refusal(const SettingValues&, MatrixSize) const override { return std::nullopt; }
+  [[nodiscard]] Result<QuantizedTensor> quantize(const Tensor& tensor, const SettingValues& values,
+                                                 const Context& context) const override {
+    const Settings settings = table().read(values);
+    const Stored stored = storedFromName(settings.params);
+    const auto middle = static_cast<float>(1 << (settings.bits - 1));
+    const int maxCode = (1 << settings.bits) - 1;
+    const auto mean = meanMagnitude(tensor, context);
+    if (!mean) return fail(mean.error());
+    std::vector<float> scale{static_cast<float>(2.0 * *mean / std::sqrt(static_cast<double>(middle)))};
+    if (Status fits = roundScales(scale, stored, 0); !fits) return fail(fits.error().within(tensor.name()));
+    std::vector<std::uint8_t> codes(tensor.size());
+    NIBBLE_TRY(forEachStrip(tensor, 1, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
+      context.backend->encodeAffine(kernels::GroupView::contiguous(weights.data(), 1, weights.size()),
+                                    kernels::CodeRule::DivideRoundAdd, scale.data(), &middle, maxCode, codes.data() + begin);
+      return {};
+    }));
+    QuantizedTensor result;
+    result.rows = tensor.rows();
+    result.columns = tensor.columns();
+    result.shape = tensor.shape();
+    result.codes = Codes(std::move(codes));
+    result.width.uniform = static_cast<std::uint8_t>(settings.bits);
+    result.rule = ValueRule::ScaleMinusZero;
+    const Grouping grouping = Grouping::tensor(tensor.rows(), tensor.columns());
+    result.scale = Plane::numbers(grouping, std::move(scale), stored);
+    result.zero = Plane::implied(grouping, middle);
+    result.layout = denseLayout(tensor.size(), static_cast<int>(settings.bits));
+    return result;
+  }
+};
+
+}  // namespace
+
+const Scheme& lsqScheme() {
+  static const LsqScheme scheme;
+  return scheme;
+}
+
+}  // namespace nibble
