@@ -124,7 +124,13 @@ class TestTransforms : public QObject {
   }
 
   void rotationSpreadsOutliers() {
-    const Tensor weights = named({16, 256}, Distribution::OneOutlier, 1);
+    // Four weights of ten deviations a row: they set the step of a row alone, and vanish among 128 when rotated.
+    std::vector<float> values = *syntheticTensor(Distribution::Gauss, {16, 256}, 1).readAll();
+    double squares = 0;
+    for (const float value : values) squares += static_cast<double>(value) * value;
+    const auto outlier = static_cast<float>(10 * std::sqrt(squares / static_cast<double>(values.size())));
+    for (std::size_t i = 0; i < values.size(); i += 64) values[i] = outlier;
+    const Tensor weights = Tensor::fromFloats("layer.weight", {16, 256}, std::move(values));
     const double plain = runOn(weights, "uniform:bits=4")->report.mse(), rotated = runOn(weights, "hadamard/uniform:bits=4")->report.mse();
     QVERIFY2(rotated < 0.7 * plain, qPrintable(QString("%1 against %2").arg(rotated).arg(plain)));
     // Another seed, other signs; the same seed, the same codes on every backend.
@@ -211,10 +217,11 @@ class TestTransforms : public QObject {
     QVERIFY(!outcome && outcome.error().message.find("after the rotation") != std::string::npos);
   }
 
-  void noFormatHoldsARotation() {
+  void noPackedFormatHoldsARotation() {
     const auto rotated = runOn(named({64, 64}, Distribution::Gauss, 1), "hadamard:block=64/uniform:bits=4,granularity=group,group=32");
     QVERIFY(rotated.has_value());
-    for (const Format* format : allFormats()) QVERIFY2(format->refusal(*rotated->quantized).has_value(), format->info().id.data());
+    for (const Format* format : allFormats())  // but npz, which holds every description
+      QCOMPARE(format->refusal(*rotated->quantized).has_value(), format->info().id != "npz");
   }
 
   void textGoesBothWays() {
