@@ -25,8 +25,10 @@ Status attach(const Transformed& layer, const Choice& choice, QuantizedTensor& q
   }
   if (layer.channelScale.empty()) return {};
   if (quantized.channelScale.empty()) quantized.channelScale.assign(layer.columns, 1.0f);
-  for (std::size_t j = 0; j < quantized.channelScale.size(); ++j)
-    quantized.channelScale[j] *= layer.channelScale[quantized.order.empty() ? j : quantized.order[j]];
+  for (std::size_t j = 0; j < quantized.channelScale.size(); ++j) {
+    const float scale = layer.channelScale[quantized.order.empty() ? j : quantized.order[j]];
+    quantized.channelScale[j] = quantized.channelScaleMultiplies ? quantized.channelScale[j] / scale : quantized.channelScale[j] * scale;
+  }
   quantized.channelScaleStored = Stored::F32;
   return {};
 }

@@ -90,6 +90,46 @@ class TestImatrix : public QObject {
     QCOMPARE(compared, matrix->size());
   }
 
+  void ggufHoldsTheSame() {
+    const json golden = test::loadJson("imatrix/imatrix_minilm.json");
+    const auto file = Checkpoint::open(dataPath("imatrix/imatrix_minilm.gguf"));
+    QVERIFY2(file.has_value(), file ? "" : file.error().message.c_str());
+    const auto matrix = readImatrix(**file);
+    QVERIFY2(matrix.has_value(), matrix ? "" : matrix.error().message.c_str());
+    QCOMPARE(matrix->size(), golden["entries"].size());
+    for (const json& entry : golden["entries"]) {
+      const auto found = matrix->find(entry["name"].get<std::string>());
+      QVERIFY(found != matrix->end());
+      QVERIFY2(found->second == meanSquaresOf(golden, entry), found->first.c_str());
+    }
+  }
+
+  void oddGgufFiles_data() {
+    QTest::addColumn<QString>("file");
+    QTest::addColumn<bool>("taken");
+    const json verdicts = test::loadJson("imatrix/edge/verdicts.json");
+    for (const json& verdict : verdicts["files"]) {
+      const std::string file = verdict["file"];
+      if (!file.ends_with(".gguf") || file == "wrong_width.gguf") continue;
+      QTest::newRow(file.c_str()) << QString::fromStdString(file) << (verdict["llama_quantize"] == "accepted");
+    }
+  }
+  void oddGgufFiles() {
+    QFETCH(QString, file);
+    QFETCH(bool, taken);
+    const auto opened = Checkpoint::open(dataPath("imatrix/edge/" + file.toStdString()));
+    if (!opened) {
+      QVERIFY2(!taken && !opened.error().message.empty(), opened.error().message.c_str());
+      return;
+    }
+    const auto matrix = readImatrix(**opened);
+    QVERIFY2(matrix.has_value() == taken, matrix ? "taken" : matrix.error().message.c_str());
+    if (!taken) return;
+    const std::vector<float>& values = matrix->at("blk.0.ffn_up.weight");
+    QVERIFY(values.size() % 384 == 0);
+    if (file == "ok_zero_count.gguf") QVERIFY(values == std::vector<float>(384, 1.0f));
+  }
+
   void oddDatFiles_data() {
     QTest::addColumn<QString>("file");
     QTest::addColumn<bool>("taken");
