@@ -5,6 +5,7 @@
 
 #include <QAbstractItemView>
 #include <QApplication>
+#include <QClipboard>
 #include <QComboBox>
 #include <QDragEnterEvent>
 #include <QDropEvent>
@@ -228,8 +229,10 @@ bool withFileDialog(const QString& path, const std::function<void()>& open) {
     auto* edit = dialog->findChild<QLineEdit*>("fileNameEdit");
     if (edit == nullptr || polls++ % 15 != 0) return;  // a folder still being listed may swallow the first Return: again after a while
     answered = true;
+    // Pasted: while a path is typed, the dialog selects each folder it passes, and with several rows selected it disables Save.
+    QGuiApplication::clipboard()->setText(path);
     QTest::keyClick(edit, Qt::Key_A, Qt::ControlModifier);
-    QTest::keyClicks(edit, path);
+    QTest::keyClick(edit, Qt::Key_V, Qt::ControlModifier);
     QTest::keyClick(edit, Qt::Key_Return);
   });
   poll.start(50);
