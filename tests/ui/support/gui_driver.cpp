@@ -230,7 +230,9 @@ bool withFileDialog(const QString& path, const std::function<void()>& open) {
     if (edit == nullptr || polls++ % 15 != 0) return;  // a folder still being listed may swallow the first Return: again after a while
     answered = true;
     // Pasted: while a path is typed, the dialog selects each folder it passes, and with several rows selected it disables Save.
-    QGuiApplication::clipboard()->setText(path);
+    auto* pasted = new QMimeData;
+    pasted->setData("text/plain", path.toUtf8());
+    QGuiApplication::clipboard()->setMimeData(pasted);
     QTest::keyClick(edit, Qt::Key_A, Qt::ControlModifier);
     QTest::keyClick(edit, Qt::Key_V, Qt::ControlModifier);
     QTest::keyClick(edit, Qt::Key_Return);
