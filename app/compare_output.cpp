@@ -45,6 +45,7 @@ Json candidateJson(const ComparedCandidate& candidate) {
                        {"zeros", candidate.size.zeros},
                        {"other", candidate.size.other}};
   for (const auto& [key, value] : figures(candidate.report)) json[key] = value;
+  if (candidate.bound) json["decibelsFromBound"] = candidate.decibelsFromBound() ? Json(*candidate.decibelsFromBound()) : Json(nullptr);
   const Histogram& errors = candidate.report.errors;
   if (!errors.counts.empty()) json["histogram"] = {{"low", errors.low}, {"high", errors.high}, {"counts", errors.counts}};
   json["seconds"] = candidate.seconds;
@@ -82,6 +83,8 @@ std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandida
       columns.emplace_back("weightedMse", "");
     columns.emplace_back(key, text::number(value));
   }
+  const auto decibels = candidate.decibelsFromBound();
+  columns.emplace_back("decibelsFromBound", decibels ? text::number(*decibels) : "");
   if (histogram) {
     const Histogram& errors = candidate.report.errors;
     std::vector<std::string> counts;
@@ -94,6 +97,30 @@ std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandida
   return columns;
 }
 
+// The bound of each tensor, once: what `decibelsFromBound` is measured from.
+Json boundJson(const std::string& tensor, const MemorylessBound& bound) {
+  Json json{{"tensor", tensor}, {"note", bound.note()}};
+  if (!bound.ok()) return json;
+  json["entropyBits"] = bound.density.entropyBits;
+  json["errorBits"] = bound.density.errorBits;
+  json["rowsKnownEntropyBits"] = bound.rowsKnown.entropyBits;
+  json["share"] = bound.density.share;
+  json["validBits"] = bound.density.validBits;
+  json["variance"] = bound.variance;
+  json["sampled"] = bound.sampled;
+  json["weights"] = bound.weights;
+  return json;
+}
+
+std::string boundNotes(const std::vector<ComparedCandidate>& candidates) {
+  std::string out;
+  std::set<std::string> seen;
+  for (const ComparedCandidate& candidate : candidates)
+    if (candidate.bound && seen.insert(candidate.tensor).second)
+      out += "bound: " + candidate.tensor + ": " + candidate.bound->note() + "\n";
+  return out;
+}
+
 }  // namespace
 
 Json compareJson(const std::string& path, std::string_view backend, const std::vector<ComparedCandidate>& candidates) {
@@ -102,6 +129,10 @@ Json compareJson(const std::string& path, std::string_view backend, const std::v
   json["backend"] = backend;
   json["candidates"] = Json::array();
   for (const ComparedCandidate& candidate : candidates) json["candidates"].push_back(candidateJson(candidate));
+  json["bounds"] = Json::array();
+  std::set<std::string> seen;
+  for (const ComparedCandidate& candidate : candidates)
+    if (candidate.bound && seen.insert(candidate.tensor).second) json["bounds"].push_back(boundJson(candidate.tensor, *candidate.bound));
   return json;
 }
 
@@ -133,6 +164,8 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
                    {"rel. error", true},
                    {"max error", true},
                    {"cosine", true},
+                   {"entropy", true},
+                   {"dB to bound", true},
                    {"seconds", true}});
   std::string previous;
   for (const ComparedCandidate& candidate : candidates) {
@@ -141,10 +174,11 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
     table.add({name == previous ? "" : name, candidate.scheme, decimals(candidate.bitsPerWeight, 3),
                text::byteSize(candidate.size.total()), decimals(report.sqnrDb(), 2), figure(report.mse()),
                decimals(report.relativeFrobenius(), 5), figure(report.maxError()), decimals(report.cosine(), 6),
+               decimals(report.codeEntropy, 3), candidate.decibelsFromBound() ? decimals(*candidate.decibelsFromBound(), 2) : "-",
                decimals(candidate.seconds, 3)});
     previous = name;
   }
-  std::string out = table.text();
+  std::string out = table.text() + boundNotes(candidates);
   std::set<std::string> seen;
   for (const ComparedCandidate& candidate : candidates)
     for (const std::string& note : candidate.notes)

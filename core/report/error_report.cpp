@@ -2,6 +2,7 @@
 #include "core/report/error_report.h"
 
 #include "core/quant/decode.h"
+#include "core/report/code_entropy.h"
 #include "core/tensor/tensor.h"
 
 #include <algorithm>
@@ -177,34 +178,14 @@ double orderStatistic(std::uint32_t coarseBin, const std::vector<std::uint64_t>&
   return std::bit_cast<float>(coarseBin << coarseShift | locateRank(fine, rankInBin).first);
 }
 
-double entropyOf(std::span<const std::uint64_t> counts) {
-  double total = 0, sum = 0;
-  for (const std::uint64_t count : counts) total += static_cast<double>(count);
-  for (const std::uint64_t count : counts)
-    if (count != 0) sum -= static_cast<double>(count) * std::log2(static_cast<double>(count) / total);
-  return total == 0 ? 0 : std::max(0.0, sum / total);
-}
-
 constexpr std::size_t mostShownCodes = 4096;
 
-void countCodes(const QuantizedTensor& quantized, const Context& context, ErrorReport& report) {
-  std::vector<std::uint64_t> counts;
-  if (const auto* bytes = quantized.codes.as<std::uint8_t>()) {
-    counts.resize(256);
-    context.backend->occupancy(bytes->data(), bytes->size(), counts);
-  } else if (const auto* words = quantized.codes.as<std::uint16_t>()) {
-    counts.resize(65536);
-    for (const std::uint16_t code : *words) ++counts[code];
-  } else {  // signed codes have no natural table: count runs of equal ones
-    std::vector<std::int32_t> sorted = *quantized.codes.as<std::int32_t>();
-    std::sort(sorted.begin(), sorted.end());
-    for (std::size_t i = 0; i < sorted.size(); ++i)
-      i == 0 || sorted[i] != sorted[i - 1] ? counts.push_back(1) : static_cast<void>(++counts.back());
-  }
-  report.codeEntropy = entropyOf(counts);
+void addCodes(const QuantizedTensor& quantized, const Context& context, ErrorReport& report) {
+  CodeCounts codes = countCodes(quantized, context);
+  report.codeEntropy = codes.bitsPerWeight;
   if (quantized.codes.isSigned()) return;
-  if (quantized.width.bits.empty()) counts.resize(codeCountAt(quantized, 0));
-  if (counts.size() <= mostShownCodes) report.occupancy = std::move(counts);
+  if (quantized.width.bits.empty()) codes.occupancy.resize(codeCountAt(quantized, 0));
+  if (codes.occupancy.size() <= mostShownCodes) report.occupancy = std::move(codes.occupancy);
 }
 
 // Errors per group by a loop over weights in the model's order: groupings of every kind, one thread. Groups count stored places:
@@ -266,7 +247,7 @@ Result<ErrorReport> errorReport(const Tensor& tensor, const QuantizedTensor& qua
   report.weights = {first->low, first->high, {}};
   report.errors = {-report.maxError(), report.maxError(), {}};
   if (!options.inputWeights.empty()) report.weightedMse = first->weighted / static_cast<double>(first->sums.count);
-  countCodes(quantized, context, report);
+  addCodes(quantized, context, report);
   if (options.percentile || options.histogramBins > 0) {
     const double position = 0.99 * static_cast<double>(report.sums.count - 1);
     const auto rank = static_cast<std::uint64_t>(position);

@@ -32,7 +32,7 @@ struct ErrorReport {
   kernels::ErrorSums sums;
   double p99Error = 0;                      // 99th percentile of |e|, linear between order statistics
   std::vector<std::uint64_t> occupancy;     // how often each code is used; empty for more than 4096 codes
-  double codeEntropy = 0;                   // bits per code, of the codes as one memoryless source
+  double codeEntropy = 0;                   // bits per weight of the codes under a perfect entropy coder (code_entropy.h)
   double weightLow = 0, weightHigh = 0;     // range of w
   Histogram weights, errors;                // errors over +- max |e|
   std::vector<GroupError> groups, rows;

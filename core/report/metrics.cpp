@@ -46,7 +46,9 @@ std::span<const Metric> metrics() {
       {"p99Error", "p99 |error|", "", "99th percentile of |w - r|, linear between order statistics", true,
        [](const ErrorReport& r) { return r.p99Error; }},
       {"cosine", "Cosine", "", "cosine similarity of w and r as long vectors", false, [](const ErrorReport& r) { return r.cosine(); }},
-      {"codeEntropy", "Code entropy", "bit", "entropy of the codes taken as one memoryless source, in bits per code: what a perfect entropy coder would need",
+      {"codeEntropy", "Code entropy", "bit",
+       "bits per weight that a perfect entropy coder would need for the codes alone, without scales and zeros: the entropy of the codes as one memoryless "
+       "source (one for each width where widths are mixed; shared where a code stands for several weights). The rest of the codes' bits could still be saved",
        true, [](const ErrorReport& r) { return r.codeEntropy; }},
       {"weightedMse", "Weighted MSE", "", "mean of E[x_j^2] (w_ij - r_ij)^2 with E[x_j^2] the mean squared activation of input channel j", true,
        [](const ErrorReport& r) { return r.weightedMse; }},

@@ -83,6 +83,7 @@ Result<ComparedCandidate> measure(const PlannedTensor& planned, const Tensor& te
                            storageSize(*outcome->quantized),
                            bitsPerWeight(*outcome->quantized),
                            std::move(outcome->report),
+                           nullptr,
                            outcome->seconds,
                            outcome->quantized->notes};
 }
@@ -101,10 +102,15 @@ Status measureAll(const PlannedTensor& planned, const CompareJob& job, const Con
   }
   Context quiet = context;
   quiet.progress = nullptr;
+  NIBBLE_TRY(checkWeights(*tensor, quiet));
+  auto bound = memorylessBound(reference ? *reference : *tensor, quiet);
+  if (!bound) return fail(bound.error());
+  const auto shared = std::make_shared<const MemorylessBound>(*std::move(bound));
   for (const Choice* choice : planned.choices) {
     if (context.stopRequested()) return cancelled();
     auto candidate = measure(planned, *tensor, reference ? &*reference : nullptr, *choice, job, quiet);
     if (!candidate) return fail(candidate.error());
+    candidate->bound = shared;
     found.push_back(*std::move(candidate));
     context.addDone(planned.size.count());
   }

@@ -4,6 +4,7 @@
 // Progress counts weights, one per weight and candidate.
 #pragma once
 #include "core/quant/layout.h"
+#include "core/report/bound.h"
 #include "core/run/run.h"
 #include "core/run/weight_list.h"
 
@@ -21,8 +22,11 @@ struct ComparedCandidate {
   StorageSize size;
   double bitsPerWeight = 0;
   ErrorReport report;
+  std::shared_ptr<const MemorylessBound> bound;  // of the tensor the errors are against; one for all candidates
   double seconds = 0;              // quantizing and measuring
   std::vector<std::string> notes;  // of the scheme, for a person
+  // How far the MSE lies above the memoryless bound at the candidate's true size; none where the bound does not hold.
+  [[nodiscard]] std::optional<double> decibelsFromBound() const { return bound ? bound->decibels(report.mse(), bitsPerWeight) : std::nullopt; }
 };
 
 struct CompareJob {

@@ -123,13 +123,20 @@ class TestCli : public QObject {
         runCli({"compare", samplePath(), "hqq:bits=4", "nf4", "--tensor", sampleTensor(), "--histogram", "64", "--json"});
     QCOMPARE(ran.status, 0);
     const json document = ran.json();
-    QCOMPARE(keys(document), sorted({"path", "backend", "candidates"}));
+    QCOMPARE(keys(document), sorted({"path", "backend", "candidates", "bounds"}));
     QCOMPARE(document["candidates"].size(), std::size_t{2});
+    const json& bound = document["bounds"][0];
+    QVERIFY(bound["validBits"].get<double>() > 7 && bound["validBits"].get<double>() < 9);  // the sample is bfloat16
+    QVERIFY(bound["note"].get<std::string>().find("bfloat16") != std::string::npos);
+    for (const json& candidate : document["candidates"]) {
+      const double least = std::exp2(2 * (bound["entropyBits"].get<double>() - candidate["bitsPerWeight"].get<double>())) / 17.079468445347132;
+      QVERIFY(std::abs(candidate["decibelsFromBound"].get<double>() - 10 * std::log10(candidate["mse"].get<double>() / least)) < 1e-6);
+    }
     for (json candidate : document["candidates"]) {
       candidate.erase("notes");
       QCOMPARE(keys(candidate), sorted({"tensor", "scheme", "bitsPerWeight", "sizeBytes", "breakdown", "mse", "rmse", "sqnrDb",
                                         "relativeFrobenius", "l2", "maxError", "meanError", "p99Error", "cosine", "codeEntropy",
-                                        "histogram", "seconds"}));
+                                        "decibelsFromBound", "histogram", "seconds"}));
       const json& parts = candidate["breakdown"];
       QCOMPARE(keys(parts), sorted({"codes", "scales", "zeros", "other"}));
       const std::uint64_t size = parts["codes"].get<std::uint64_t>() + parts["scales"].get<std::uint64_t>() +
@@ -146,7 +153,7 @@ class TestCli : public QObject {
   }
 
   void columnsAreTheSameNumbers() {
-    const QStringList arguments{"compare", samplePath(), "uniform", "fp4", "--tensor", sampleTensor()};
+    const QStringList arguments{"compare", samplePath(), "uniform:bits=6", "fp4", "--tensor", sampleTensor()};
     const json document = runCli(arguments + QStringList{"--json"}).json();
     const QList<QByteArray> lines = runCli(arguments + QStringList{"--tsv"}).out.split('\n');
     QCOMPARE(lines.size(), 4);
@@ -155,12 +162,12 @@ class TestCli : public QObject {
       const QList<QByteArray> cells = lines[row + 1].split('\t');
       QCOMPARE(cells.size(), titles.size());
       const json& candidate = document["candidates"][std::size_t(row)];
-      for (const char* key : {"bitsPerWeight", "mse", "sqnrDb", "l2", "cosine", "codeEntropy"})
+      for (const char* key : {"bitsPerWeight", "mse", "sqnrDb", "l2", "cosine", "codeEntropy", "decibelsFromBound"})
         QCOMPARE(cells[titles.indexOf(key)].toDouble(), candidate[key].get<double>());
       QCOMPARE(cells[titles.indexOf("scheme")].toStdString(), candidate["scheme"].get<std::string>());
     }
     const QByteArray csv = runCli(arguments + QStringList{"--csv"}).out;
-    QVERIFY(csv.contains(",\"uniform:bits=8,"));
+    QVERIFY(csv.contains(",\"uniform:bits=6,"));
   }
 
   void varyMultiplies() {
