@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source app/setup.sh
+packages+=(libboost-context-dev)  # fibers of the CUDA emulator; the tests build and pass without it, slower
 
 all=false
 case "${1:-}" in

@@ -9,6 +9,7 @@
 //   order, then the chunks in order.
 #pragma once
 #include "kernels/backend.h"
+#include "kernels/math/both.h"
 
 #include <cmath>
 
@@ -20,12 +21,22 @@ inline constexpr std::size_t halfQuadraticChunk = 256;
 
 // Inverse scale and first zero of a group with this range (reference: narrow groups keep S = 1, S is at most 20000). The
 // reference divides a number by a tensor, which there is the reciprocal times the number: two roundings.
-inline void halfQuadraticStart(float low, float high, float maxCode, float* inverseScale, float* zero) {
+NIBBLE_BOTH inline void halfQuadraticStart(float low, float high, float maxCode, float* inverseScale, float* zero) {
   const float width = high - low;
   float scale = std::fabs(width) <= 1e-4f ? 1.0f : 1.0f / width * maxCode;
   if (scale > 2e4f) scale = 2e4f;
   *inverseScale = scale;
   *zero = -low * scale;
+}
+
+// A device's float32 power may be some last bits off. Taken in double and rounded once it is the host's, whose own is within
+// 0.52 of a last bit: a difference is possible in principle, and then one of rounding.
+NIBBLE_BOTH inline float powerOf(float base, float exponent) {
+#ifdef __CUDA_ARCH__
+  return static_cast<float>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+#else
+  return std::pow(base, exponent);
+#endif
 }
 
 struct Shrink {
@@ -37,9 +48,9 @@ struct Shrink {
         // The margin covers the rounding of the power.
         threshold(static_cast<float>(
             std::pow(static_cast<double>(settings.beta), -1.0 / (2.0 - static_cast<double>(settings.p))) * (1.0 - 1e-5))) {}
-  float operator()(float residual) const {
+  NIBBLE_BOTH float operator()(float residual) const {
     const float magnitude = std::fabs(residual);
-    const float shrunk = magnitude - inverseBeta * std::pow(magnitude, exponent);
+    const float shrunk = magnitude - inverseBeta * powerOf(magnitude, exponent);
     return shrunk > 0.0f ? std::copysign(shrunk, residual) : 0.0f;
   }
 };
@@ -48,7 +59,7 @@ struct Shrink {
 struct HalfQuadraticGroup {
   float inverseScale, scale, zero;
   float limit;  // of |d|: above it shrink is computed
-  HalfQuadraticGroup(float inverse, float zeroPoint, const Shrink& shrink)
+  NIBBLE_BOTH HalfQuadraticGroup(float inverse, float zeroPoint, const Shrink& shrink)
       : inverseScale(inverse), scale(1.0f / inverse), zero(zeroPoint), limit(shrink.threshold * inverse) {}
 };
 
@@ -57,7 +68,8 @@ struct HalfQuadraticTerm {
   float term;   // of the mean that becomes the next zero
 };
 
-inline HalfQuadraticTerm halfQuadraticTerm(float w, const HalfQuadraticGroup& group, float maxCode, const Shrink& shrink) {
+NIBBLE_BOTH inline HalfQuadraticTerm halfQuadraticTerm(float w, const HalfQuadraticGroup& group, float maxCode,
+                                                       const Shrink& shrink) {
   const float scaled = w * group.inverseScale;
   const float x = scaled + group.zero;
   const float atLeastZero = x > 0.0f ? x : 0.0f;

@@ -2,13 +2,14 @@
 // Error sums and histogram bins, inline for host and device. Sums are of double errors w - r, bins of float32 ones.
 #pragma once
 #include "kernels/backend.h"
+#include "kernels/math/both.h"
 
 #include <bit>
 #include <cmath>
 
 namespace nibble::kernels {
 
-inline void include(ErrorSums& sums, float w, float r) {
+NIBBLE_BOTH inline void include(ErrorSums& sums, float w, float r) {
   const double wideW = static_cast<double>(w), e = wideW - static_cast<double>(r);
   ++sums.count;
   sums.error += e;
@@ -31,14 +32,14 @@ struct Binning {
     // A range of a few denormals: the factor overflows, and everything above `low` belongs in the last bin.
     if (factor > 3.0e38f) factor = 3.0e38f;
   }
-  [[nodiscard]] std::size_t operator()(float value) const {
+  [[nodiscard]] NIBBLE_BOTH std::size_t operator()(float value) const {
     const float place = (value - low) * factor;
     const float atLeastZero = place > 0.0f ? place : 0.0f;
     return static_cast<std::size_t>(atLeastZero < last ? atLeastZero : last);
   }
 };
 
-inline bool isFinite(float value) {
+NIBBLE_BOTH inline bool isFinite(float value) {
   return (std::bit_cast<std::uint32_t>(value) & 0x7F800000u) != 0x7F800000u;
 }
 
