@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core/train/methods.h"
+
+#include "core/base/text.h"
+#include "core/train/adapter.h"
+
+#include <algorithm>
+#include <array>
+#include <new>
+
+namespace nibble::train {
+namespace {
+
+const std::array methods = {
+    Method{"lora", "y = x (W + s BA)^T: low-rank adapters A and B", false, false, true, makeAdapter},
+    Method{"rslora", "LoRA with s = alpha / sqrt(rank)", false, false, true, makeAdapter},
+    Method{"dora", "LoRA with a trained magnitude per row: V = W + s BA, y = x (m V / |V|)^T", false, false, true, makeAdapter},
+    Method{"qlora", "LoRA over a quantized base", false, true, true, makeAdapter},
+    Method{"qdora", "DoRA over a quantized base", false, true, true, makeAdapter},
+};
+
+std::string ids() {
+  std::vector<std::string> list;
+  for (const Method& method : methods) list.emplace_back(method.id);
+  return text::join(list, ", ");
+}
+
+}  // namespace
+
+std::span<const Method> allMethods() {
+  return methods;
+}
+
+const Method* findMethod(std::string_view id) {
+  const auto found = std::find_if(methods.begin(), methods.end(), [id](const Method& method) { return method.id == id; });
+  return found == methods.end() ? nullptr : &*found;
+}
+
+Result<std::unique_ptr<Trainable>> makeTrainable(const TrainJob& job, const Context& context) try {
+  const Method* method = findMethod(job.settings.method);
+  if (method == nullptr) return fail("no method " + job.settings.method + "; there are " + ids(), ErrorKind::Usage);
+  if (method->needsBase && job.settings.adapter.base.empty())
+    return fail(job.settings.method + " trains over a quantized base: name its scheme", ErrorKind::Usage);
+  if (!method->takesBase && !job.settings.adapter.base.empty())
+    return fail(job.settings.method + " has no base to quantize", ErrorKind::Usage);
+  if (job.tensors.empty()) return fail("no tensor to train", ErrorKind::Usage);
+  if (job.tensors.size() > 1 && !method->severalTensors)
+    return fail(job.settings.method + " trains one tensor at a time, not " +
+                    text::number(static_cast<std::uint64_t>(job.tensors.size())),
+                ErrorKind::Usage);
+  NIBBLE_TRY(check(job.settings));
+  return method->make(job, context);
+} catch (const std::bad_alloc&) {
+  return fail(job.tensors.front() + ": not enough memory to train");
+}
+
+}  // namespace nibble::train
