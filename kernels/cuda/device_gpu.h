@@ -127,6 +127,14 @@ NIBBLE_DEVICE std::uint16_t numberToHalf(float value) {
 NIBBLE_DEVICE std::uint16_t fusedHalf(std::uint16_t scale, unsigned code, std::uint16_t zero) {
   return __half_as_ushort(__hfma(__uint2half_rn(code), __ushort_as_half(scale), __hneg(__ushort_as_half(zero))));
 }
+// Two of them at once, each with its own scale and zero: pairs of halves, the first in the low 16 bits. A half with the bits
+// 0x6400 + code is 1024 + code.
+NIBBLE_DEVICE std::uint32_t fusedHalves(std::uint32_t scales, unsigned code0, unsigned code1, std::uint32_t zeros) {
+  const std::uint32_t biased = 0x64006400u | code0 | code1 << 16, bias = 0x64006400u;
+  const auto half2Of = [](std::uint32_t bits) { return *reinterpret_cast<const __half2*>(&bits); };
+  const __half2 sum = __hfma2(__hsub2(half2Of(biased), half2Of(bias)), half2Of(scales), __hneg2(half2Of(zeros)));
+  return *reinterpret_cast<const std::uint32_t*>(&sum);
+}
 NIBBLE_DEVICE float fused(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 }

@@ -195,6 +195,11 @@ inline std::uint16_t fusedHalf(std::uint16_t scale, unsigned code, std::uint16_t
     rounded = std::nextafter(rounded, exact > back ? HUGE_VALF : -HUGE_VALF);
   return floatToHalf(rounded);
 }
+inline std::uint32_t fusedHalves(std::uint32_t scales, unsigned code0, unsigned code1, std::uint32_t zeros) {
+  const auto low = fusedHalf(static_cast<std::uint16_t>(scales), code0, static_cast<std::uint16_t>(zeros));
+  const auto high = fusedHalf(static_cast<std::uint16_t>(scales >> 16), code1, static_cast<std::uint16_t>(zeros >> 16));
+  return low | static_cast<std::uint32_t>(high) << 16;
+}
 inline float fused(float a, float b, float c) {
   return std::fma(a, b, c);
 }

@@ -51,7 +51,8 @@ std::string placeText(const char* file, int line) {
 
 // When a thread did something: barriers it passed, whole-warp meetings it passed.
 struct Moment {
-  unsigned thread = nobody;
+  unsigned thread = nobody;  // or several, of one warp or of several
+  unsigned warp = nobody;
   std::uint64_t blockTime = 0, warpTime = 0;
 };
 
@@ -323,13 +324,12 @@ void BlockRun::touchGlobal(const void* address, std::size_t bytes, Touch touch, 
 }
 
 Moment BlockRun::now() const {
-  return {m_current, m_blockTime, m_warpTimes[m_current / warpLanes]};
+  return {m_current, m_current / warpLanes, m_blockTime, m_warpTimes[m_current / warpLanes]};
 }
 
 bool BlockRun::ordered(const Moment& before, const Moment& after) const {
   if (before.thread == nobody || before.thread == after.thread || before.blockTime < after.blockTime) return true;
-  if (before.thread == several) return false;
-  return before.thread / warpLanes == after.thread / warpLanes && before.warpTime < after.warpTime;
+  return before.warp == after.warp && before.warpTime < after.warpTime;
 }
 
 void BlockRun::checkRace(std::size_t offset, Touch touch, const char* file, int line) {
@@ -344,8 +344,9 @@ void BlockRun::checkRace(std::size_t offset, Touch touch, const char* file, int 
              " without a barrier between",
          file, line);
   if (touch == Touch::Read) {
-    const bool same = shadow.read.thread == at.thread || shadow.read.blockTime != at.blockTime || shadow.read.thread == nobody;
-    shadow.read = {same ? at.thread : several, at.blockTime, at.warpTime};
+    const Moment& before = shadow.read;
+    const bool alone = before.thread == nobody || before.thread == at.thread || before.blockTime != at.blockTime;
+    shadow.read = {alone ? at.thread : several, alone || before.warp == at.warp ? at.warp : several, at.blockTime, at.warpTime};
     return;
   }
   if (!ordered(shadow.read, at))

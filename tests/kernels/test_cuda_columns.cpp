@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Products on weights packed down their columns (EXL2, MBWQ), the kernels' own sources under the emulator: decoded halves equal
+// to a literal decoder's, forward and backward products within the stated bound of sums in double, over mixed widths, orders,
+// odd numbers of columns and pointers; the list of tiles; the golden mixed layer of the specification.
+#include "kernels/cuda/columns.h"
+#include "kernels/math/minifloat.h"
+#include "tests/support/cuda_cases.h"
+
+#include <QtTest>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+using namespace nibble::kernels;
+namespace em = nibble::kernels::emulated;
+using nibble::test::caseCount;
+using nibble::test::Chance;
+using nibble::test::DeviceArray;
+using nibble::test::EmulatedStream;
+using nibble::test::emulatorSettings;
+
+namespace {
+
+using Floats = std::vector<float>;
+using Halves = std::vector<std::uint16_t>;
+
+// A layer in host memory, and packed where kernels may read it.
+struct Layer {
+  std::size_t inputs = 0, outputs = 0;
+  std::vector<em::ColumnGroup> groups;
+  std::vector<unsigned> groupOf;    // stored row -> group
+  std::vector<std::uint8_t> codes;  // [stored row, output]
+  Halves scales, zeros;             // [group, output]
+  std::vector<std::uint32_t> words, order;
+  em::TileList list;
+
+  [[nodiscard]] float weight(std::size_t stored, std::size_t n) const {
+    const std::size_t at = groupOf[stored] * outputs + n;
+    return halfToFloat(em::fusedHalf(scales[at], codes[stored * outputs + n], zeros[at]));
+  }
+  void pack(std::size_t runs) {
+    inputs = 0;
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      groupOf.insert(groupOf.end(), groups[g].rows, static_cast<unsigned>(g));
+      inputs += groups[g].rows;
+    }
+    const Outcome outcome = em::tileList(groups, runs, &list);
+    if (!outcome.ok()) qFatal("%s", outcome.detail.c_str());
+    words.assign(list.wordRows * outputs, 0);
+  }
+  // One bit after another, from the format's definition: the stream of a group begins at its first word row.
+  void fill() {
+    std::size_t row = 0, firstWord = 0;
+    for (const em::ColumnGroup& group : groups) {
+      for (unsigned k = 0; k < group.rows; ++k)
+        for (std::size_t n = 0; n < outputs; ++n)
+          for (unsigned b = 0; b < group.bits; ++b) {
+            const std::size_t bit = std::size_t{k} * group.bits + b;
+            const std::uint32_t value = codes[(row + k) * outputs + n] >> b & 1u;
+            words[(firstWord + bit / 32) * outputs + n] |= value << (bit % 32);
+          }
+      row += group.rows;
+      firstWord += group.rows / 32 * group.bits;
+    }
+  }
+};
+
+Layer someLayer(Chance& chance, std::size_t mostTiles) {
+  Layer layer;
+  layer.outputs = chance.one(2) ? 4 * chance.between(1, 70) : chance.between(1, 200);
+  for (std::size_t left = chance.between(1, mostTiles); left > 0;) {
+    const auto tiles = std::min<std::size_t>(left, chance.of<std::size_t>({1, 1, 2, 4, 5}));
+    layer.groups.push_back({chance.of({2u, 3u, 4u, 5u, 6u, 8u}), static_cast<unsigned>(tiles * 32)});
+    left -= tiles;
+  }
+  if (chance.one(2))
+    for (auto& group : layer.groups) group.bits = layer.groups[0].bits;
+  layer.pack(chance.between(1, 9));
+  layer.codes.resize(layer.inputs * layer.outputs);
+  for (std::size_t i = 0; i < layer.codes.size(); ++i)
+    layer.codes[i] = static_cast<std::uint8_t>(chance.below(1u << layer.groups[layer.groupOf[i / layer.outputs]].bits));
+  for (std::size_t i = 0; i < layer.groups.size() * layer.outputs; ++i) {
+    const float scale = std::fabs(chance.normal()) * 0.01f;
+    layer.scales.push_back(floatToHalf(scale));
+    layer.zeros.push_back(floatToHalf(scale * static_cast<float>(chance.below(9))));
+  }
+  if (chance.one(2)) {
+    layer.order.resize(layer.inputs);
+    std::iota(layer.order.begin(), layer.order.end(), 0u);
+    std::shuffle(layer.order.begin(), layer.order.end(), chance.engine());
+  }
+  layer.fill();
+  return layer;
+}
+
+struct DeviceLayer {
+  DeviceArray<std::uint32_t> words, order;
+  DeviceArray<std::uint16_t> scales, zeros;
+  DeviceArray<em::ColumnTile> tiles;
+  DeviceArray<em::TileRun> runs;
+  em::PackedColumns packed;
+  explicit DeviceLayer(const Layer& layer, std::size_t shift = 0)
+      : words("words", layer.words, shift),
+        order("order", layer.order),
+        scales("scales", layer.scales, shift),
+        zeros("zeros", layer.zeros),
+        tiles("tiles", layer.list.tiles),
+        runs("runs", layer.list.runs),
+        packed{words.data(),
+               scales.data(),
+               zeros.data(),
+               layer.order.empty() ? nullptr : order.data(),
+               tiles.data(),
+               runs.data(),
+               layer.list.tiles.size(),
+               layer.list.runs.size(),
+               layer.outputs} {}
+};
+
+std::string textOf(const Layer& layer, std::size_t rows, int i) {
+  return std::to_string(rows) + " rows, " + std::to_string(layer.inputs) + " x " + std::to_string(layer.outputs) + ", " +
+         std::to_string(layer.groups.size()) + " groups, first of " + std::to_string(layer.groups[0].bits) + " bits, case " +
+         std::to_string(i);
+}
+
+float asHalf(float value) {
+  return halfToFloat(floatToHalf(value));
+}
+
+// Sum and sum of magnitudes in double.
+struct Exact {
+  double sum = 0, magnitude = 0;
+  void add(double product) {
+    sum += product;
+    magnitude += std::fabs(product);
+  }
+  [[nodiscard]] bool near(float value, std::size_t terms) const {
+    const double bound = std::ldexp(static_cast<double>(terms) / 2 + 8, -23);
+    return std::fabs(static_cast<double>(value) - sum) <= bound * magnitude + 1e-30;
+  }
+};
+
+// x W, with x as it is or rounded to halves.
+bool forwardHolds(const Layer& layer, const Floats& x, std::size_t rows, const Floats& bias, bool halves, const Floats& y) {
+  for (std::size_t m = 0; m < rows; ++m)
+    for (std::size_t n = 0; n < layer.outputs; ++n) {
+      Exact exact;
+      if (!bias.empty()) exact.add(static_cast<double>(bias[n]));
+      for (std::size_t k = 0; k < layer.inputs; ++k) {
+        const float input = x[m * layer.inputs + (layer.order.empty() ? k : layer.order[k])];
+        exact.add(static_cast<double>(halves ? asHalf(input) : input) * static_cast<double>(layer.weight(k, n)));
+      }
+      if (!exact.near(y[m * layer.outputs + n], layer.inputs)) return false;
+    }
+  return true;
+}
+
+std::uint64_t fnv(const void* bytes, std::size_t count) {
+  std::uint64_t hash = 1469598103934665603u;
+  for (std::size_t i = 0; i < count; ++i) hash = (hash ^ static_cast<const unsigned char*>(bytes)[i]) * 1099511628211u;
+  return hash;
+}
+
+}  // namespace
+
+#define RUN(call)                                                                   \
+  do {                                                                              \
+    const Outcome outcome = (call);                                                 \
+    QVERIFY2(outcome.ok(), outcome.detail.c_str());                                 \
+    const Outcome done = stream.wait();                                             \
+    QVERIFY2(done.ok(), (done.detail + " with " + textOf(layer, rows, i)).c_str()); \
+  } while (false)
+
+class TestCudaColumns : public QObject {
+  Q_OBJECT
+
+  EmulatedStream stream;
+
+ private slots:
+  void cleanup() { emulatorSettings() = {}; }
+
+  void goldenMixedLayer() {
+    Layer layer;
+    layer.outputs = 32;
+    layer.groups = {{8, 32}, {6, 32}, {5, 32}, {4, 64}, {3, 32}, {2, 64}};
+    layer.pack(3);
+    layer.codes.resize(256 * 32);
+    layer.order.resize(256);
+    for (std::size_t k = 0; k < 256; ++k) {
+      layer.order[k] = static_cast<std::uint32_t>((29 * k + 11) % 256);
+      const unsigned bits = layer.groups[layer.groupOf[k]].bits;
+      for (std::size_t n = 0; n < 32; ++n)
+        layer.codes[k * 32 + n] = static_cast<std::uint8_t>((7 * k + 3 * n + k * n) % (1u << bits));
+    }
+    for (unsigned g = 0; g < 6; ++g)
+      for (unsigned n = 0; n < 32; ++n) {
+        const unsigned c = (5 * g + n) % 16;
+        const std::uint16_t pre = floatToHalf(halfToFloat(static_cast<std::uint16_t>(0x1c00 + 0x111 * g)) * (1.0f / 256.0f));
+        const std::uint16_t scale = floatToHalf(static_cast<float>((c + 1) * (c + 1)) * halfToFloat(pre));
+        layer.scales.push_back(scale);
+        layer.zeros.push_back(floatToHalf(halfToFloat(scale) * static_cast<float>(1u << (layer.groups[g].bits - 1))));
+      }
+    layer.fill();
+    QCOMPARE(fnv(layer.words.data(), layer.words.size() * 4), std::uint64_t{0xdef776056597cacf});
+    const DeviceLayer device(layer);
+    DeviceArray<std::uint16_t> out("weights", 256 * 32);
+    const std::size_t rows = 0;
+    const int i = 0;
+    RUN(em::launchDecodeColumns(device.packed, out.data(), stream.handle()));
+    Halves weights = out.values();
+    for (auto& half : weights) half = half == 0x8000 ? 0 : half;
+    QCOMPARE(fnv(weights.data(), weights.size() * 2), std::uint64_t{0x8c6d3406250a04f2});
+    QCOMPARE(weights[11 * 32 + 7], std::uint16_t{0xaeb0});
+  }
+
+  void decode() {
+    for (int i = 0; i < caseCount(); ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      emulatorSettings().seed = static_cast<unsigned>(i % 4);
+      const Layer layer = someLayer(chance, 10);
+      const DeviceLayer device(layer, chance.below(2));
+      DeviceArray<std::uint16_t> out("weights", layer.inputs * layer.outputs);
+      const std::size_t rows = 0;
+      RUN(em::launchDecodeColumns(device.packed, out.data(), stream.handle()));
+      for (std::size_t k = 0; k < layer.inputs; ++k)
+        for (std::size_t n = 0; n < layer.outputs; ++n)
+          QCOMPARE(halfToFloat(out.data()[(layer.order.empty() ? k : layer.order[k]) * layer.outputs + n]), layer.weight(k, n));
+    }
+  }
+
+  void vectorProduct() {
+    for (int i = 0; i < caseCount(); ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      emulatorSettings().seed = static_cast<unsigned>(i % 4);
+      const Layer layer = someLayer(chance, 10);
+      const DeviceLayer device(layer, chance.one(4) ? 1 : 0);
+      const std::size_t rows = chance.between(1, 4);
+      Floats x(rows * layer.inputs), bias(chance.one(2) ? layer.outputs : 0);
+      for (auto* numbers : {&x, &bias})
+        for (float& number : *numbers) number = chance.normal();
+      const DeviceArray<float> dx("x", x), db("bias", bias);
+      DeviceArray<float> y("y", rows * layer.outputs), scratch("parts", em::productScratch(device.packed, rows));
+      RUN(em::launchVectorProduct(device.packed, dx.data(), rows, bias.empty() ? nullptr : db.data(), scratch.data(), y.data(),
+                                  stream.handle()));
+      QVERIFY2(forwardHolds(layer, x, rows, bias, false, y.values()), textOf(layer, rows, i).c_str());
+    }
+  }
+
+  void skinnyProduct() {
+    for (int i = 0; i < caseCount(); ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      emulatorSettings().seed = static_cast<unsigned>(i % 4);
+      const Layer layer = someLayer(chance, 10);
+      const DeviceLayer device(layer, chance.one(4) ? 1 : 0);
+      const std::size_t rows = chance.one(4) ? chance.between(33, 64) : chance.between(1, 20);
+      Floats x(rows * layer.inputs), bias(chance.one(2) ? layer.outputs : 0);
+      for (auto* numbers : {&x, &bias})
+        for (float& number : *numbers) number = chance.normal();
+      const DeviceArray<float> dx("x", x), db("bias", bias);
+      DeviceArray<std::uint16_t> halves("halves", em::skinnyHalves(device.packed, rows));
+      DeviceArray<float> y("y", rows * layer.outputs), scratch("parts", em::productScratch(device.packed, rows));
+      RUN(em::launchSkinnyProduct(device.packed, dx.data(), rows, bias.empty() ? nullptr : db.data(), halves.data(),
+                                  scratch.data(), y.data(), stream.handle()));
+      QVERIFY2(forwardHolds(layer, x, rows, bias, true, y.values()), textOf(layer, rows, i).c_str());
+    }
+  }
+
+  void backwardProduct() {
+    for (int i = 0; i < caseCount(); ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      emulatorSettings().seed = static_cast<unsigned>(i % 4);
+      const Layer layer = someLayer(chance, 6);
+      const DeviceLayer device(layer, chance.one(4) ? 1 : 0);
+      const std::size_t rows = chance.one(4) ? chance.between(33, 64) : chance.between(1, 20);
+      Floats dy(rows * layer.outputs);
+      for (float& number : dy) number = chance.normal();
+      const DeviceArray<float> ddy("dy", dy);
+      DeviceArray<std::uint16_t> halves("halves", em::backwardHalves(device.packed, rows));
+      DeviceArray<float> dx("dx", rows * layer.inputs), scratch("parts", em::backwardScratch(device.packed, rows));
+      RUN(em::launchBackwardProduct(device.packed, ddy.data(), rows, halves.data(), scratch.data(), dx.data(),
+                                    stream.handle()));
+      for (std::size_t m = 0; m < rows; ++m)
+        for (std::size_t k = 0; k < layer.inputs; ++k) {
+          Exact exact;
+          for (std::size_t n = 0; n < layer.outputs; ++n)
+            exact.add(static_cast<double>(asHalf(dy[m * layer.outputs + n])) * static_cast<double>(layer.weight(k, n)));
+          const std::size_t channel = layer.order.empty() ? k : layer.order[k];
+          QVERIFY2(exact.near(dx.data()[m * layer.inputs + channel], layer.outputs), textOf(layer, rows, i).c_str());
+        }
+    }
+  }
+
+  void runsHaveEqualBytes() {
+    em::TileList list;
+    const std::vector<em::ColumnGroup> groups(64, {4, 128});
+    QVERIFY(em::tileList(groups, 16, &list).ok());
+    QCOMPARE(list.tiles.size(), std::size_t{256});
+    QCOMPARE(list.wordRows, std::size_t{1024});
+    QCOMPARE(list.runs.size(), std::size_t{16});
+    std::uint32_t next = 0;
+    for (const em::TileRun& run : list.runs) {
+      QCOMPARE(run.v[0], next);
+      QCOMPARE(run.v[0] % 4, 0u);  // begins where a group does
+      QCOMPARE(run.v[1] - run.v[0], 16u);
+      next = run.v[1];
+    }
+    QCOMPARE(next, 256u);
+    for (int i = 0; i < 300; ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      const Layer layer = someLayer(chance, 40);
+      std::uint32_t end = 0;
+      for (const em::TileRun& run : layer.list.runs) {
+        QCOMPARE(run.v[0], end);
+        QVERIFY(run.v[1] > run.v[0]);
+        end = run.v[1];
+      }
+      QCOMPARE(std::size_t{end}, layer.list.tiles.size());
+    }
+    QVERIFY(!em::tileList(std::vector<em::ColumnGroup>{{7, 32}}, 1, &list).ok());
+    QVERIFY(!em::tileList(std::vector<em::ColumnGroup>{{4, 48}}, 1, &list).ok());
+    QVERIFY(!em::tileList(std::vector<em::ColumnGroup>{{4, 0}}, 1, &list).ok());
+  }
+};
+
+QTEST_APPLESS_MAIN(TestCudaColumns)
+#include "test_cuda_columns.moc"
