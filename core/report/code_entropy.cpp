@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core/report/code_entropy.h"
 
+#include "core/quant/decode.h"
 #include "kernels/backend.h"
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 
 namespace nibble {
 namespace {
+
+constexpr std::size_t mostShownCodes = 4096;
 
 // Sum over symbols of count * -log2(share): bits for the whole source.
 double sourceBits(std::span<const std::uint64_t> counts) {
@@ -72,6 +75,8 @@ CodeCounts countCodes(const QuantizedTensor& tensor, const Context& context) {
   } else {
     bits = sourceBits(countSigned(*tensor.codes.as<std::int32_t>()));
   }
+  if (!mixed && !tensor.codes.isSigned()) result.occupancy.resize(codeCountAt(tensor, 0));
+  if (result.occupancy.size() > mostShownCodes) result.occupancy.clear();
   const double weights = static_cast<double>(tensor.weightCount());
   result.bitsPerWeight = weights == 0 ? 0 : (bits + signBits(tensor)) / weights;
   return result;

@@ -12,7 +12,7 @@
 namespace nibble {
 
 struct CodeCounts {
-  std::vector<std::uint64_t> occupancy;  // by code, all widths together; empty for signed codes
+  std::vector<std::uint64_t> occupancy;  // how often each code is used, all widths together; empty for signed codes and more than 4096
   double bitsPerWeight = 0;
 };
 CodeCounts countCodes(const QuantizedTensor& tensor, const Context& context);

@@ -178,16 +178,6 @@ double orderStatistic(std::uint32_t coarseBin, const std::vector<std::uint64_t>&
   return std::bit_cast<float>(coarseBin << coarseShift | locateRank(fine, rankInBin).first);
 }
 
-constexpr std::size_t mostShownCodes = 4096;
-
-void addCodes(const QuantizedTensor& quantized, const Context& context, ErrorReport& report) {
-  CodeCounts codes = countCodes(quantized, context);
-  report.codeEntropy = codes.bitsPerWeight;
-  if (quantized.codes.isSigned()) return;
-  if (quantized.width.bits.empty()) codes.occupancy.resize(codeCountAt(quantized, 0));
-  if (codes.occupancy.size() <= mostShownCodes) report.occupancy = std::move(codes.occupancy);
-}
-
 // Errors per group by a loop over weights in the model's order: groupings of every kind, one thread. Groups count stored places:
 // where columns are permuted, `stored` says at which stored column each of the model's stands.
 void addGroups(const Grouping& grouping, std::span<const std::uint64_t> stored, std::uint64_t begin, std::span<const float> weights,
@@ -247,7 +237,9 @@ Result<ErrorReport> errorReport(const Tensor& tensor, const QuantizedTensor& qua
   report.weights = {first->low, first->high, {}};
   report.errors = {-report.maxError(), report.maxError(), {}};
   if (!options.inputWeights.empty()) report.weightedMse = first->weighted / static_cast<double>(first->sums.count);
-  addCodes(quantized, context, report);
+  CodeCounts codes = countCodes(quantized, context);
+  report.codeEntropy = codes.bitsPerWeight;
+  report.occupancy = std::move(codes.occupancy);
   if (options.percentile || options.histogramBins > 0) {
     const double position = 0.99 * static_cast<double>(report.sums.count - 1);
     const auto rank = static_cast<std::uint64_t>(position);

@@ -47,6 +47,12 @@ Choice::Choice(const Scheme& scheme) : m_scheme(&scheme) {
   for (const SettingInfo& info : scheme.settings()) m_values.push_back(info.fallback);
 }
 
+ChosenTransform ChosenTransform::withDefaults(const Transform& transform) {
+  ChosenTransform chosen{&transform, {}};
+  for (const SettingInfo& info : transform.settings()) chosen.values.push_back(info.fallback);
+  return chosen;
+}
+
 namespace {
 
 Result<ChosenTransform> parseTransform(std::string_view textForm) {
@@ -54,9 +60,8 @@ Result<ChosenTransform> parseTransform(std::string_view textForm) {
   const std::string id(textForm.substr(0, colon));
   const Transform* transform = findTransform(id);
   if (transform == nullptr) return fail("unknown transform '" + id + "'; known before '/': " + transformIds());
-  ChosenTransform chosen{transform, {}};
+  ChosenTransform chosen = ChosenTransform::withDefaults(*transform);
   const auto& infos = transform->settings();
-  for (const SettingInfo& info : infos) chosen.values.push_back(info.fallback);
   if (colon == std::string_view::npos) return chosen;
   std::set<std::string, std::less<>> seen;
   for (const std::string& part : text::split(textForm.substr(colon + 1), ',')) {
@@ -75,13 +80,14 @@ Result<ChosenTransform> parseTransform(std::string_view textForm) {
 }
 
 // Transforms stand in the order of the catalogue, each once: the decoder undoes them in one order only.
+std::ptrdiff_t placeOf(const ChosenTransform& chosen) {
+  const auto all = allTransforms();
+  return std::find(all.begin(), all.end(), chosen.transform) - all.begin();
+}
+
 Status checkOrder(const std::vector<ChosenTransform>& transforms, std::string_view textForm) {
-  const auto place = [](const ChosenTransform& chosen) {
-    const auto all = allTransforms();
-    return std::find(all.begin(), all.end(), chosen.transform) - all.begin();
-  };
   for (std::size_t i = 1; i < transforms.size(); ++i)
-    if (place(transforms[i - 1]) >= place(transforms[i]))
+    if (placeOf(transforms[i - 1]) >= placeOf(transforms[i]))
       return fail("'" + std::string(textForm) + "': transforms stand in this order, each once: " + transformIds());
   return {};
 }
@@ -142,6 +148,45 @@ Result<Choice> Choice::with(std::string_view key, std::string_view valueText) co
   if (!value) return fail(value.error().within(std::string(m_scheme->info().id)));
   Choice changed = *this;
   changed.m_values[*index] = *std::move(value);
+  return changed;
+}
+
+std::optional<Choice::Place> Choice::placeInTransforms(std::string_view key) const {
+  const std::size_t dot = key.find('.');
+  const std::string_view owner = dot == std::string_view::npos ? std::string_view() : key.substr(0, dot);
+  const std::string_view name = dot == std::string_view::npos ? key : key.substr(dot + 1);
+  for (std::size_t i = 0; i < m_transforms.size(); ++i) {
+    if (!owner.empty() && m_transforms[i].transform->info().id != owner) continue;
+    const auto& infos = m_transforms[i].transform->settings();
+    for (std::size_t j = 0; j < infos.size(); ++j)
+      if (infos[j].key == name) return Place{i, j};
+  }
+  return std::nullopt;
+}
+
+bool Choice::hasAnywhere(std::string_view key) const { return has(key) || placeInTransforms(key).has_value(); }
+
+Result<Choice> Choice::withAnywhere(std::string_view key, std::string_view valueText) const {
+  const auto place = placeInTransforms(key);
+  if (has(key) || !place) return with(key, valueText);
+  const Transform& transform = *m_transforms[place->transform].transform;
+  auto value = parseSetting(transform.settings()[place->setting], valueText);
+  if (!value) return fail(value.error().within(std::string(transform.info().id)));
+  Choice changed = *this;
+  changed.m_transforms[place->transform].values[place->setting] = *std::move(value);
+  return changed;
+}
+
+Choice Choice::withTransform(const ChosenTransform& transform) const {
+  Choice changed = withoutTransform(*transform.transform);
+  auto& all = changed.m_transforms;
+  all.insert(std::find_if(all.begin(), all.end(), [&](const auto& other) { return placeOf(other) > placeOf(transform); }), transform);
+  return changed;
+}
+
+Choice Choice::withoutTransform(const Transform& transform) const {
+  Choice changed = *this;
+  std::erase_if(changed.m_transforms, [&](const ChosenTransform& chosen) { return chosen.transform == &transform; });
   return changed;
 }
 
@@ -218,13 +263,13 @@ Result<std::vector<Choice>> vary(const std::vector<Choice>& choices, const std::
     std::vector<Choice> next;
     bool known = false;
     for (const Choice& choice : varied) {
-      if (!choice.has(variation.key)) {
+      if (!choice.hasAnywhere(variation.key)) {
         if (std::find(next.begin(), next.end(), choice) == next.end()) next.push_back(choice);
         continue;
       }
       known = true;
       for (const std::string& value : variation.values) {
-        auto changed = choice.with(variation.key, std::string_view(value));
+        auto changed = choice.withAnywhere(variation.key, value);
         if (!changed) return fail(changed.error());
         if (std::find(next.begin(), next.end(), *changed) == next.end()) next.push_back(*std::move(changed));
       }

@@ -8,6 +8,7 @@
 #include "core/schemes/scheme.h"
 #include "core/transforms/transform.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ struct ChosenTransform {
   const Transform* transform = nullptr;
   SettingValues values;
   bool operator==(const ChosenTransform&) const = default;
+  static ChosenTransform withDefaults(const Transform& transform);
 };
 
 class Choice {
@@ -36,6 +38,13 @@ class Choice {
   // A changed copy; refuses unknown keys and illegal values.
   [[nodiscard]] Result<Choice> with(std::string_view key, const SettingValue& value) const;
   [[nodiscard]] Result<Choice> with(std::string_view key, std::string_view valueText) const;
+  // The same for what --vary and forms may name: a key of the scheme, else of the first transform that has it; "smooth.alpha"
+  // means that transform's only.
+  [[nodiscard]] bool hasAnywhere(std::string_view key) const;
+  [[nodiscard]] Result<Choice> withAnywhere(std::string_view key, std::string_view valueText) const;
+  // With the transform at its place in the order, or in place of itself; and without it.
+  [[nodiscard]] Choice withTransform(const ChosenTransform& transform) const;
+  [[nodiscard]] Choice withoutTransform(const Transform& transform) const;
 
   [[nodiscard]] std::string text() const;       // canonical: all keys
   [[nodiscard]] std::string shortText() const;  // keys that differ from the defaults, and bits and group where there are any
@@ -44,6 +53,10 @@ class Choice {
   bool operator==(const Choice&) const = default;
 
  private:
+  struct Place {
+    std::size_t transform, setting;
+  };
+  [[nodiscard]] std::optional<Place> placeInTransforms(std::string_view key) const;
   const Scheme* m_scheme;
   SettingValues m_values;
   std::vector<ChosenTransform> m_transforms;
@@ -55,8 +68,8 @@ struct Variation {
   std::vector<std::string> values;
   static Result<Variation> parse(std::string_view text);
 };
-// Every combination of the variations on the choice, in order, without repeats; keys a scheme lacks leave it alone, a key that
-// no choice has is an error, and so is an illegal value.
+// Every combination of the variations on the choice, in order, without repeats; keys that neither a scheme nor its transforms
+// have leave it alone, a key that no choice has is an error, and so is an illegal value.
 Result<std::vector<Choice>> vary(const std::vector<Choice>& choices, const std::vector<Variation>& variations);
 
 }  // namespace nibble

@@ -5,7 +5,13 @@
 #pragma once
 #include "core/run/choice.h"
 
+#include <optional>
+
 namespace nibble {
+
+// The scheme's defaults, or they with one setting changed to what it offers, whichever the matrix does not refuse first; none: it
+// refuses all of them.
+std::optional<Choice> fittingChoice(const Scheme& scheme, MatrixSize size);
 
 Result<std::vector<Choice>> nearSize(const Tensor& tensor, double bitsPerWeight, const Context& context);
 

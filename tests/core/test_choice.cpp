@@ -5,6 +5,8 @@
 #include <QtTest>
 
 using nibble::Choice;
+using nibble::ChosenTransform;
+using nibble::findTransform;
 using nibble::toText;
 using nibble::Variation;
 
@@ -17,6 +19,8 @@ class TestChoice : public QObject {
   void schemesOfTheContract_data();
   void schemesOfTheContract();
   void varies();
+  void variesTransforms();
+  void addsAndTakesTransforms();
   void variationsAreChecked();
 };
 
@@ -104,6 +108,39 @@ void TestChoice::varies() {
   QCOMPARE(varied->size(), std::size_t{3 * 2 + 1});  // nf4 has neither key and stays once
   QCOMPARE(toText(varied->front().value("bits")), std::string("2"));
   QCOMPARE(toText(varied->front().value("group")), std::string("32"));
+}
+
+// A key of a transform varies as one of the scheme does; where both have it, the transform's is named.
+void TestChoice::variesTransforms() {
+  const auto smooth = Choice::parse("smooth:alpha=0.5/hadamard/nf4:block=64");
+  QVERIFY(smooth.has_value());
+  const auto texts = [&](const std::vector<Variation>& variations) {
+    const auto varied = nibble::vary({*smooth}, variations);
+    QStringList list;
+    if (varied)
+      for (const Choice& choice : *varied) list << QString::fromStdString(choice.shortText());
+    else list << QString::fromStdString(varied.error().message);
+    return list;
+  };
+  QCOMPARE(texts({{"alpha", {"0.25", "0.75"}}}), (QStringList{"smooth:alpha=0.25/hadamard:block=128/nf4:block=64",
+                                                               "smooth:alpha=0.75/hadamard:block=128/nf4:block=64"}));
+  QCOMPARE(texts({{"block", {"128"}}}), QStringList{"smooth/hadamard:block=128/nf4:block=128"});
+  QCOMPARE(texts({{"hadamard.block", {"64"}}}), QStringList{"smooth/hadamard:block=64/nf4:block=64"});
+  QCOMPARE(texts({{"smooth.alpha", {"0.5"}}, {"seed", {"7"}}}), QStringList{"smooth/hadamard:block=128,seed=7/nf4:block=64"});
+  QVERIFY(texts({{"alpha", {"2"}}}).first().startsWith("smooth: "));
+  QVERIFY(texts({{"clip.alpha", {"0.5"}}}).first().contains("no scheme given has a setting 'clip.alpha'"));
+}
+
+void TestChoice::addsAndTakesTransforms() {
+  const auto plain = Choice::parse("nf4:block=128"), both = Choice::parse("smooth/hadamard:block=64/nf4:block=128");
+  QVERIFY(plain && both);
+  const auto& hadamard = both->transforms()[1];
+  const Choice rotated = plain->withTransform(hadamard);
+  QCOMPARE(rotated.text(), Choice::parse("hadamard:block=64/nf4:block=128")->text());
+  QVERIFY(rotated.withTransform(ChosenTransform::withDefaults(*findTransform("smooth"))) == *both);  // in the catalogue's order
+  QVERIFY(both->withoutTransform(*findTransform("smooth")) == rotated);
+  QVERIFY(rotated.withTransform(ChosenTransform::withDefaults(*hadamard.transform)) == *Choice::parse("hadamard/nf4:block=128"));
+  QVERIFY(both->withoutTransform(*findTransform("clip")) == *both);
 }
 
 void TestChoice::variationsAreChecked() {
