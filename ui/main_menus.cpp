@@ -24,6 +24,7 @@
 #include <QMenuBar>
 #include <QPushButton>
 #include <QSettings>
+#include <QTabBar>
 #include <QVBoxLayout>
 
 namespace nibble {
@@ -71,6 +72,7 @@ void MainWindow::buildFileMenu() {
   menu->addSeparator();
   m_fileActions.push_back(add(menu, "actionReload", tr("Re&load from disk"), QKeySequence("F5"), [this] { m_session.reload(); }));
   m_fileActions.push_back(add(menu, "actionClose", tr("&Close"), QKeySequence("Ctrl+W"), [this] { closeFile(); }));
+  m_fileActions.push_back(add(menu, "actionCompareFiles", tr("Co&mpare with a file..."), QKeySequence("Ctrl+D"), [this] { m_compare->compareFiles(); }));
   menu->addSeparator();
   add(menu, "actionOpenSession", tr("Open s&ession..."), QKeySequence("Ctrl+Alt+O"), [this] {
     askOpenFile(this, tr("Open a session"), tr("Sessions (*.nibble)"), [this](const QString& path) { open(path); });
@@ -110,10 +112,8 @@ void MainWindow::buildEditMenu() {
 void MainWindow::buildViewMenu() {
   auto* menu = m_menuBar->addMenu(tr("&View"));
   menu->setObjectName("viewMenu");
-  const QStringList names = {tr("&Explore"), tr("&Compare"), tr("E&xport")};
-  const QStringList ids = {"actionExplore", "actionCompare", "actionExport"};
-  for (int i = 0; i < names.size(); ++i)
-    m_fileActions.push_back(add(menu, ids[i], names[i], QKeySequence(QString("Ctrl+%1").arg(i + 1)), [this, i] {
+  for (int i = 0; i < m_tabs->count(); ++i)
+    m_fileActions.push_back(add(menu, "actionPage" + QString::number(i + 1), m_tabs->tabText(i), QKeySequence(QString("Ctrl+%1").arg(i + 1)), [this, i] {
       m_session.edit(tr("Change the page"), "page", [&](SessionState& state) { state.page = static_cast<Page>(i); });
     }));
   menu->addSeparator();
@@ -146,7 +146,8 @@ void MainWindow::buildRunMenu() {
   auto* menu = m_menuBar->addMenu(tr("&Run"));
   menu->setObjectName("runMenu");
   m_fileActions.push_back(add(menu, "actionAddCandidate", tr("&Add to Compare"), QKeySequence("Ctrl+Return"), [this] {
-    if (m_session.state().choice) m_session.comparer().add({*m_session.state().choice}, tr("Add to Compare"));
+    const auto& state = m_session.state();
+    if (state.choice && state.storedLayer() == nullptr) m_session.comparer().add({*state.choice}, tr("Add to Compare"));
   }));
   m_fileActions.push_back(add(menu, "actionBits", tr("Add &bits 2..8"), {}, [this] { m_compare->addBits(); }));
   m_fileActions.push_back(add(menu, "actionGroups", tr("Add &group sizes"), {}, [this] { m_compare->addGroups(); }));
@@ -179,7 +180,7 @@ void MainWindow::fillRecent() {
 }
 
 void MainWindow::askFile() {
-  askOpenFile(this, tr("Open weights"), tr("Weights (*.safetensors *.json *.npy *.npz *.nibble);;All files (*)"), [this](const QString& path) { open(path); });
+  askOpenFile(this, tr("Open weights"), tr("Weights and sessions (*.safetensors *.gguf *.json *.npy *.npz *.nibble);;All files (*)"), [this](const QString& path) { open(path); });
 }
 
 void MainWindow::askFolderToOpen() {

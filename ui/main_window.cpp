@@ -90,15 +90,9 @@ void MainWindow::buildCentre() {
   m_tabs->setDrawBase(false);
   m_tabs->setExpanding(false);
   m_tabs->setIconSize(QSize(sizes::icon, sizes::icon));
-  m_tabs->addTab(icon("explore"), tr("Explore"));
-  m_tabs->addTab(icon("compare"), tr("Compare"));
-  m_tabs->addTab(icon("export"), tr("Export"));
   m_pages = new QStackedWidget;
   m_pages->setObjectName("pages");
-  m_explore = new ExplorePage(m_session);
-  m_compare = new ComparePage(m_session);
-  m_export = new ExportPage(m_session);
-  for (QWidget* page : std::initializer_list<QWidget*>{m_explore, m_compare, m_export}) m_pages->addWidget(scrolled(page));
+  buildPages();
   auto* column = new QVBoxLayout(workspace);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(0);
@@ -132,6 +126,18 @@ void MainWindow::buildCentre() {
   connect(m_start, &StartPage::openFolderRequested, this, &MainWindow::askFolderToOpen);
   connect(m_start, &StartPage::openSampleRequested, this, &MainWindow::openSample);
   connect(m_start, &StartPage::openRequested, this, &MainWindow::open);
+}
+
+// A page is one line here, one in Page and one in the names of ui/session/session_text.cpp.
+void MainWindow::buildPages() {
+  addPage(new ExplorePage(m_session), "explore", tr("Explore"));
+  addPage(m_compare = new ComparePage(m_session), "compare", tr("Compare"));
+  addPage(m_export = new ExportPage(m_session), "export", tr("Export"));
+}
+
+void MainWindow::addPage(QWidget* page, const QString& iconName, const QString& name) {
+  m_tabs->addTab(icon(iconName), name);
+  m_pages->addWidget(scrolled(page));
 }
 
 void MainWindow::connectSession() {
@@ -191,7 +197,7 @@ void MainWindow::openSample(const QString& choice) {
       if (item.name.ends_with("attention.self.query.weight")) state.tensor = item.name;
     state.selection = {state.tensor};
     state.page = Page::Explore;
-    if (const auto parsed = Choice::parse(choice.toStdString()); parsed && !choice.isEmpty()) state.choice = *parsed;
+    if (const auto parsed = Choice::parse(choice.toStdString()); parsed && !choice.isEmpty()) state.choose(*parsed);
   });
 }
 

@@ -16,7 +16,6 @@ class QTabBar;
 namespace nibble {
 
 class ComparePage;
-class ExplorePage;
 class ExportPage;
 class MessageBar;
 class SchemeDock;
@@ -45,6 +44,8 @@ class MainWindow : public QMainWindow {
 
  private:
   void buildCentre();
+  void buildPages();
+  void addPage(QWidget* page, const QString& iconName, const QString& name);  // in the order of Page
   void buildMenus();
   void buildFileMenu();
   void buildEditMenu();
@@ -79,7 +80,6 @@ class MainWindow : public QMainWindow {
   MessageBar* m_problem = nullptr;
   MessageBar* m_changedOnDisk = nullptr;
   StartPage* m_start = nullptr;
-  ExplorePage* m_explore = nullptr;
   ComparePage* m_compare = nullptr;
   ExportPage* m_export = nullptr;
   TensorDock* m_tensorDock = nullptr;

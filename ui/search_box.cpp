@@ -72,8 +72,7 @@ void SearchBox::addTensors(const QString& text) {
 void SearchBox::addSchemes(const QString& text) {
   const auto take = [this](const Choice& choice) {
     m_session.edit(tr("Scheme %1").arg(QString::fromStdString(choice.shortText())), {}, [&](SessionState& state) {
-      state.choice = choice;
-      state.whatIf.reset();
+      state.choose(choice);
     });
   };
   if (const auto typed = Choice::parse(text.trimmed().toStdString()); typed && text.contains(':'))

@@ -144,6 +144,37 @@ class TestSession : public QObject {
     QCOMPARE(result->bitsPerWeight, session.explorer().current()->bitsPerWeight);
   }
 
+  // Stored or quantized anew, and which reading, is part of what is saved.
+  void packedLayersKeepHowTheyAreShown() {
+    const auto path = nibble::test::dataPath("packed") / "gptq-4b-g32-asym" / "model.safetensors";
+    QTemporaryDir folder;
+    Session session;
+    session.open(QString::fromStdString(path.string()));
+    QTRY_VERIFY_WITH_TIMEOUT(session.state().file != nullptr && idle(session) && session.explorer().current(), 10000);
+    QVERIFY(session.state().storedLayer() != nullptr && session.explorer().current()->isStored());
+    const auto& layer = session.state().file->weights->packedLayers()[0].layer;
+    QCOMPARE(layer.readings.size(), std::size_t{2});
+    const auto first = session.explorer().current()->facts->tensor;
+    session.edit("read", {}, [&](SessionState& state) { state.view["stored.reading"] = layer.readings[1]; });
+    QTRY_VERIFY_WITH_TIMEOUT(idle(session), 10000);
+    QCOMPARE(session.state().reading(), layer.readings[1]);
+    const auto second = session.explorer().current()->facts->tensor;
+    QVERIFY(first.floats()->front() != second.floats()->front());  // zero points one apart
+    for (const bool anew : {false, true}) {
+      if (anew) session.edit("choose", {}, [](SessionState& state) { state.choose(choice("nf4")); });
+      const SessionState saved = session.state();
+      QVERIFY(session.saveSession(folder.filePath("packed.nibble")).has_value());
+      Session other;
+      other.openSession(folder.filePath("packed.nibble"));
+      QTRY_VERIFY_WITH_TIMEOUT(other.state().file != nullptr && idle(other) && other.explorer().current(), 10000);
+      QCOMPARE(other.state().asStored, saved.asStored);
+      QCOMPARE(other.state().reading(), saved.reading());
+      QCOMPARE(other.explorer().current()->isStored(), !anew);
+    }
+    session.edit("read", {}, [](SessionState& state) { state.view["stored.reading"] = "v3"; });
+    QCOMPARE(session.state().reading(), std::string());  // a name that the layer does not know means nothing
+  }
+
   void wrongFilesAreAProblemAndChangeNothing() {
     Session session;
     const SessionState before = session.state();

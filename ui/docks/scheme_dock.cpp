@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/docks/scheme_dock.h"
 
+#include "core/run/near_size.h"
 #include "ui/docks/dock_header.h"
 #include "ui/docks/vary_popup.h"
+#include "ui/forms/scheme_combo.h"
+#include "ui/forms/segments.h"
 #include "ui/forms/settings_form.h"
+#include "ui/forms/transform_bar.h"
 #include "ui/plots/size_bar.h"
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
@@ -12,12 +16,10 @@
 #include "ui/theme/number_text.h"
 #include "ui/theme/theme.h"
 
-#include <QComboBox>
 #include <QLabel>
 #include <QLineEdit>
 #include <QPushButton>
 #include <QScrollArea>
-#include <QSignalBlocker>
 #include <QToolButton>
 #include <QUndoStack>
 #include <QVBoxLayout>
@@ -27,7 +29,7 @@ namespace nibble {
 namespace {
 
 constexpr int side = 12;
-constexpr int labelWidth = 76;
+constexpr int labelWidth = 84;
 
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 
@@ -51,6 +53,13 @@ std::optional<MatrixSize> matrixSize(const Session& session) {
   if (item == nullptr || elementCount(item->shape) == 0) return std::nullopt;
   const std::uint64_t columns = item->shape.empty() ? 1 : item->shape.back();
   return MatrixSize{elementCount(item->shape) / columns, columns};
+}
+
+// What a scheme would use if it were given; the window gives no data about activations.
+QString needsText(Needs needs) {
+  if (needs == Needs::Samples) return QObject::tr("\nuses activation data: none given, rounds plainly");
+  if (needs == Needs::ImportanceWeights) return QObject::tr("\nuses importance weights: none given, all inputs count alike");
+  return {};
 }
 
 // The figures of the list: metric key, empty for the size.
@@ -146,20 +155,14 @@ QWidget* SchemeDock::buildChoice() {
   auto* name = new QLabel(tr("Scheme"));
   name->setProperty("look", "label");
   name->setFixedWidth(labelWidth);
-  m_scheme = new QComboBox;
-  m_scheme->setObjectName("schemeCombo");
+  m_scheme = new SchemeCombo;
   m_scheme->setAccessibleName(tr("Scheme"));
   m_scheme->setFixedHeight(sizes::control);
   m_scheme->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
-  for (const Scheme* scheme : allSchemes()) {
-    m_scheme->addItem(familyIcon(scheme->info().family), string(scheme->info().id));
-    m_scheme->setItemData(m_scheme->count() - 1, string(scheme->info().summary), Qt::ToolTipRole);
-  }
-  connect(m_scheme, &QComboBox::activated, this, [this](int index) {
-    const Choice choice(*allSchemes()[static_cast<std::size_t>(index)]);
-    if (m_session.state().choice && &m_session.state().choice->scheme() == &choice.scheme()) return;
-    m_session.edit(tr("Scheme %1").arg(string(choice.scheme().info().id)), {}, [&](SessionState& state) {
-      state.choice = choice;
+  connect(m_scheme, &SchemeCombo::schemeChosen, this, &SchemeDock::chooseScheme);
+  connect(m_scheme, &SchemeCombo::storedChosen, this, [this] {
+    m_session.edit(tr("Show as stored"), {}, [](SessionState& state) {
+      state.asStored = true;
       state.whatIf.reset();
     });
   });
@@ -171,18 +174,63 @@ QWidget* SchemeDock::buildChoice() {
   m_summary->setWordWrap(true);
   m_summary->setContentsMargins(labelWidth + sizes::inside, 2, 0, 2);
   column->addWidget(m_summary);
+  column->addWidget(buildReading());
+  m_transforms = new TransformBar;
+  m_transforms->setContentsMargins(labelWidth + sizes::inside, 2, 0, 4);
+  connect(m_transforms, &TransformBar::toggled, this, [this](const Transform* transform, bool on) {
+    if (!m_session.state().choice) return;
+    const Choice& now = *m_session.state().choice;
+    const Choice next = on ? TransformBar::with(now, *transform, matrixSize(m_session)) : now.withoutTransform(*transform);
+    m_session.edit(on ? tr("Add %1").arg(string(transform->info().id)) : tr("Without %1").arg(string(transform->info().id)), {},
+                   [&](SessionState& state) { state.choose(next); });
+  });
+  column->addWidget(m_transforms);
   m_form = new SettingsForm;
   connect(m_form, &SettingsForm::valueChosen, this, [this](const QString& key, const SettingValue& value) {
     if (!m_session.state().choice) return;
-    const auto changed = m_session.state().choice->with(key.toStdString(), value);
+    const auto changed = m_session.state().choice->withAnywhere(key.toStdString(), toText(value));
     if (!changed) return showTextProblem(QString::fromStdString(changed.error().message));
-    m_session.edit(tr("Set %1").arg(key), "setting." + key, [&](SessionState& state) {
-      state.choice = *changed;
-      state.whatIf.reset();
-    });
+    m_session.edit(tr("Set %1").arg(key), "setting." + key, [&](SessionState& state) { state.choose(*changed); });
   });
   column->addWidget(m_form);
   return part;
+}
+
+// Packed layers that can be read in two ways: which one.
+QWidget* SchemeDock::buildReading() {
+  m_readingPart = new QWidget;
+  auto* line = new QHBoxLayout(m_readingPart);
+  line->setContentsMargins(0, 4, 0, 4);
+  line->setSpacing(sizes::inside);
+  auto* name = new QLabel(tr("Read as"));
+  name->setProperty("look", "label");
+  name->setFixedWidth(labelWidth);
+  m_reading = new Segments("storedReading", tr("How the packed layer is read"));
+  m_reading->setFixedHeight(sizes::control);
+  connect(m_reading, &Segments::chosen, this, [this](const QString& reading) {
+    m_session.edit(tr("Read as %1").arg(reading), "view.stored.reading", [&](SessionState& state) {
+      state.view["stored.reading"] = reading.toStdString();
+      state.whatIf.reset();
+    });
+  });
+  line->addWidget(name);
+  line->addWidget(m_reading, 1);
+  return m_readingPart;
+}
+
+// What was done before the scheme is kept as far as the new one takes it.
+void SchemeDock::chooseScheme(const Scheme* scheme) {
+  const auto& state = m_session.state();
+  if (state.storedLayer() == nullptr && state.choice && &state.choice->scheme() == scheme) return;
+  const auto size = matrixSize(m_session);
+  const auto fitting = size ? fittingChoice(*scheme, *size) : std::nullopt;
+  Choice wanted = fitting.value_or(Choice(*scheme));
+  if (state.choice)
+    for (const auto& transform : state.choice->transforms()) {
+      const Choice with = wanted.withTransform(transform);
+      if (!with.refusal(size.value_or(MatrixSize{1, 1}))) wanted = with;
+    }
+  m_session.edit(tr("Scheme %1").arg(string(scheme->info().id)), {}, [&](SessionState& next) { next.choose(wanted); });
 }
 
 QWidget* SchemeDock::buildText() {
@@ -292,17 +340,49 @@ void SchemeDock::openVary() {
 
 void SchemeDock::follow() {
   const auto& state = m_session.state();
-  m_add->setEnabled(state.file && state.choice && !state.isCandidate(*state.choice));
-  m_add->setText(state.choice && state.isCandidate(*state.choice) ? tr("In Compare") : tr("Add to Compare"));
-  m_vary->setEnabled(state.choice.has_value());
+  const WeightItem* packed = state.packedLayer();
+  const PackedLayer* layer = packed != nullptr ? &state.file->weights->packedLayers()[*packed->packed].layer : nullptr;
+  m_scheme->setMatrix(matrixSize(m_session), layer != nullptr ? QString::fromStdString(layer->description) : QString());
+  showReadings(layer);
+  const bool stored = state.storedLayer() != nullptr;
+  m_add->setEnabled(state.file && !stored && state.choice && !state.isCandidate(*state.choice));
+  m_add->setText(!stored && state.choice && state.isCandidate(*state.choice) ? tr("In Compare") : tr("Add to Compare"));
+  m_vary->setEnabled(state.choice.has_value() && !stored);
+  m_form->setVisible(!stored);
+  m_transforms->setVisible(!stored);
+  if (stored) return showStoredLayer();
+  m_text->setPlaceholderText({});
   if (!state.choice) return;
   const auto& info = state.choice->scheme().info();
-  const QSignalBlocker block(m_scheme);
-  m_scheme->setCurrentText(string(info.id));
-  m_summary->setText(string(info.summary));
+  m_scheme->showScheme(state.choice->scheme());
+  m_summary->setText(string(info.summary) + needsText(info.needs));
+  m_transforms->show(*state.choice, matrixSize(m_session));
   m_form->show(*state.choice, matrixSize(m_session));
   const auto shown = Choice::parse(m_text->text().toStdString());
   if (!m_text->hasFocus() || !shown || *shown != *state.choice) m_text->setText(QString::fromStdString(state.choice->shortText()));
+  showTextProblem({});
+}
+
+void SchemeDock::showReadings(const PackedLayer* layer) {
+  m_readingPart->setVisible(layer != nullptr && layer->readings.size() > 1);
+  if (m_readingPart->isHidden()) return;
+  QStringList readings;
+  for (const auto& reading : layer->readings) readings << QString::fromStdString(reading);
+  readings.sort();
+  if (m_reading->values() != readings) m_reading->setChoices(readings, readings);
+  const auto chosen = m_session.state().reading();
+  m_reading->setValue(QString::fromStdString(chosen.empty() ? layer->readings.front() : chosen));
+  m_reading->setToolTip(layer->doubt.empty() ? tr("The file says how it is read; the other way is for comparison") : QString::fromStdString(layer->doubt));
+}
+
+// A packed layer has no settings to choose: what the file says stands in their place.
+void SchemeDock::showStoredLayer() {
+  const auto& state = m_session.state();
+  const PackedLayer& layer = state.file->weights->packedLayers()[*state.packedLayer()->packed].layer;
+  m_scheme->showStored();
+  m_summary->setText(QString::fromStdString(layer.description + (layer.doubt.empty() ? "" : "\n" + layer.doubt)));
+  m_text->clear();
+  m_text->setPlaceholderText(tr("type a scheme to quantize it anew"));
   showTextProblem({});
 }
 
@@ -310,10 +390,7 @@ void SchemeDock::textEdited(const QString& text) {
   const auto choice = Choice::parse(text.trimmed().toStdString());
   if (!choice) return showTextProblem(QString::fromStdString(choice.error().message));
   showTextProblem({});
-  m_session.edit(tr("Scheme %1").arg(text), "schemeText", [&](SessionState& state) {
-    state.choice = *choice;
-    state.whatIf.reset();
-  });
+  m_session.edit(tr("Scheme %1").arg(text), "schemeText", [&](SessionState& state) { state.choose(*choice); });
 }
 
 void SchemeDock::showTextProblem(const QString& problem) {
@@ -338,7 +415,7 @@ void SchemeDock::showFigures(const Exploration& exploration) {
   m_key->setText(formatBpw(exploration.bitsPerWeight));
   m_bar->setData({{tr("codes"), perWeight(exploration.size.codes)}, {tr("scales"), perWeight(exploration.size.scales)},
                   {tr("zeros"), perWeight(exploration.size.zeros)}, {tr("other"), perWeight(exploration.size.other)}},
-                 exploration.choice->scheme().info().family);
+                 exploration.family);
   m_legend->setText(m_bar->legendText());
   m_sampled->setVisible(!exploration.exact());
   m_sampled->setText(tr("sampled 1/%1").arg(exploration.sampledEvery));
@@ -351,8 +428,10 @@ void SchemeDock::showFigures(const Exploration& exploration) {
     const std::string key = figureKeys[i];
     if (key.empty())
       m_figures[i].second->setText(tr("%1 %2 of %3").arg(formatSizeNumber(packed, unit), name(unit), formatSizeNumber(stored, unit)));
-    else if (const Metric* metric = findMetric(key))
-      m_figures[i].second->setText(figureText(key, metric->value(exploration.report)));
+    else if (const Metric* metric = findMetric(key)) {
+      m_figures[i].second->setText(exploration.isStored() ? unknownText() : figureText(key, metric->value(exploration.report)));
+      m_figures[i].second->setToolTip(exploration.isStored() ? tr("The file holds no weights from before it was packed") : string(metric->definition));
+    }
   }
 }
 

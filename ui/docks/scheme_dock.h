@@ -5,7 +5,6 @@
 #include <QDockWidget>
 #include <vector>
 
-class QComboBox;
 class QLabel;
 class QLineEdit;
 class QPushButton;
@@ -15,11 +14,15 @@ namespace nibble {
 
 class DockHeader;
 class ElidedLabel;
+class Scheme;
+class SchemeCombo;
+class Segments;
 class Session;
 class SettingsForm;
 class SizeBar;
-class Choice;
+class TransformBar;
 struct Exploration;
+struct PackedLayer;
 struct SessionState;
 
 class SchemeDock : public QDockWidget {
@@ -29,6 +32,7 @@ class SchemeDock : public QDockWidget {
 
  private:
   QWidget* buildChoice();
+  QWidget* buildReading();
   QWidget* buildText();
   QWidget* buildFigures();
   QWidget* buildButtons();
@@ -40,12 +44,18 @@ class SchemeDock : public QDockWidget {
   void textEdited(const QString& text);
   void showTextProblem(const QString& problem);
   void openVary();
+  void showStoredLayer();
+  void showReadings(const PackedLayer* layer);  // null: no packed layer
+  void chooseScheme(const Scheme* scheme);
 
   Session& m_session;
   DockHeader* m_header;
-  QComboBox* m_scheme;
+  SchemeCombo* m_scheme;
   QLabel* m_summary;
+  TransformBar* m_transforms;
   SettingsForm* m_form;
+  QWidget* m_readingPart;
+  Segments* m_reading;
   QLineEdit* m_text;
   QLabel* m_textProblem;
   QLabel* m_key;

@@ -25,13 +25,17 @@ VaryPopup::VaryPopup(const Choice& choice, std::optional<MatrixSize> size, QWidg
   title->setProperty("look", "title");
   grid->addWidget(title, 0, 0, 1, 2);
   int line = 1;
-  for (const auto& info : choice.scheme().settings()) {
-    if (offeredValues(info).size() < 2) continue;
-    auto* label = new QLabel(QString::fromStdString(info.label));
+  const auto addRow = [&](const std::string& key, const std::string& text, const SettingInfo& info) {
+    if (offeredValues(info).size() < 2) return;
+    auto* label = new QLabel(QString::fromStdString(text));
     label->setProperty("look", "label");
     grid->addWidget(label, line, 0);
-    grid->addWidget(makeRow(info), line++, 1, Qt::AlignLeft);
-  }
+    grid->addWidget(makeRow(key, info), line++, 1, Qt::AlignLeft);
+  };
+  for (const auto& chosen : choice.transforms())
+    for (const auto& info : chosen.transform->settings())
+      addRow(std::string(chosen.transform->info().id) + "." + info.key, std::string(chosen.transform->info().title) + ": " + info.label, info);
+  for (const auto& info : choice.scheme().settings()) addRow(info.key, info.label, info);
   m_count->setObjectName("varyCount");
   m_count->setProperty("look", "hint");
   m_add->setObjectName("varyAdd");
@@ -45,7 +49,7 @@ VaryPopup::VaryPopup(const Choice& choice, std::optional<MatrixSize> size, QWidg
   recount();
 }
 
-QWidget* VaryPopup::makeRow(const SettingInfo& info) {
+QWidget* VaryPopup::makeRow(const std::string& key, const SettingInfo& info) {
   auto* row = new QWidget;
   auto* layout = new QHBoxLayout(row);
   layout->setContentsMargins(0, 0, 0, 0);
@@ -53,7 +57,7 @@ QWidget* VaryPopup::makeRow(const SettingInfo& info) {
   for (const auto& value : offeredValues(info)) {
     auto* button = new QToolButton;
     const std::string valueText = toText(value);
-    button->setObjectName(QString("vary_%1_%2").arg(QString::fromStdString(info.key), QString::fromStdString(valueText)));
+    button->setObjectName(QString("vary_%1_%2").arg(QString::fromStdString(key), QString::fromStdString(valueText)));
     button->setAccessibleName(QString::fromStdString(info.label) + " " + valueLabel(info, value));
     button->setText(valueLabel(info, value));
     button->setCheckable(true);
@@ -63,7 +67,7 @@ QWidget* VaryPopup::makeRow(const SettingInfo& info) {
     button->setMinimumHeight(sizes::headerControl);
     connect(button, &QToolButton::toggled, this, &VaryPopup::recount);
     layout->addWidget(button);
-    m_toggles.push_back({info.key, valueText, button});
+    m_toggles.push_back({key, valueText, button});
   }
   return row;
 }

@@ -27,7 +27,7 @@ class VaryPopup : public QFrame {
     std::string key, value;
     QToolButton* button;
   };
-  QWidget* makeRow(const SettingInfo& info);
+  QWidget* makeRow(const std::string& key, const SettingInfo& info);
   void recount();
 
   Choice m_choice;

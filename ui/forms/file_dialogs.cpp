@@ -15,6 +15,10 @@ void show(QFileDialog* dialog, PathTaken taken) {
 
 }  // namespace
 
+QString weightFilter() {
+  return QObject::tr("Weights (*.safetensors *.gguf *.json *.npy *.npz);;All files (*)");
+}
+
 void askOpenFile(QWidget* parent, const QString& title, const QString& filter, PathTaken taken) {
   auto* dialog = new QFileDialog(parent, title, QString(), filter);
   dialog->setObjectName("openFileDialog");

@@ -10,6 +10,7 @@ namespace nibble {
 
 using PathTaken = std::function<void(const QString& path)>;
 
+QString weightFilter();  // of dialogs that open weights
 void askOpenFile(QWidget* parent, const QString& title, const QString& filter, PathTaken taken);
 void askFolder(QWidget* parent, const QString& title, PathTaken taken);
 void askSaveFile(QWidget* parent, const QString& title, const QString& suggested, const QString& filter, PathTaken taken);

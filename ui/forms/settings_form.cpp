@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/forms/settings_form.h"
 
-#include "ui/forms/elided_label.h"
 #include "ui/forms/segments.h"
 #include "ui/theme/theme.h"
 
@@ -20,7 +19,7 @@ namespace nibble {
 namespace {
 
 constexpr int segmentsMost = 6;
-constexpr int labelWidth = 76;
+constexpr int labelWidth = 84;  // longer names take two lines
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 QString valueText(const SettingValue& value) { return string(toText(value)); }
@@ -37,7 +36,7 @@ void sortNumbers(std::vector<SettingValue>& values) {
 
 // Whether the labels fit side by side in the narrowest dock.
 bool fitSideBySide(const SettingInfo& info, const std::vector<SettingValue>& values) {
-  constexpr int room = 172, around = 12;
+  constexpr int room = 164, around = 12;
   const QFontMetrics metrics(fonts::bold());
   int width = 0;
   for (const auto& value : values) width += metrics.horizontalAdvance(valueLabel(info, value)) + around;
@@ -79,33 +78,42 @@ SettingsForm::SettingsForm(QWidget* parent) : QWidget(parent), m_layout(new QFor
 QWidget* SettingsForm::field(const QString& key) const { return findChild<QWidget*>("setting_" + key); }
 
 void SettingsForm::show(const Choice& choice, std::optional<MatrixSize> size) {
-  if (&choice.scheme() != m_scheme) build(choice.scheme());
-  const auto& infos = choice.scheme().settings();
-  for (std::size_t i = 0; i < m_rows.size(); ++i) update(m_rows[i], infos[i], choice, size);
+  const auto& before = choice.transforms();
+  const bool same = &choice.scheme() == m_scheme && std::equal(before.begin(), before.end(), m_transforms.begin(), m_transforms.end(),
+                                                               [](const auto& chosen, const auto* known) { return chosen.transform == known; });
+  if (!same) build(choice);
+  std::size_t row = 0;
+  for (const auto& chosen : before)
+    for (const auto& value : chosen.values) update(m_rows[row++], value, choice, size);
+  for (const auto& value : choice.values()) update(m_rows[row++], value, choice, size);
 }
 
-void SettingsForm::build(const Scheme& scheme) {
-  m_scheme = &scheme;
+void SettingsForm::build(const Choice& choice) {
+  m_scheme = &choice.scheme();
+  m_transforms.clear();
   m_rows.clear();
   while (m_layout->rowCount() > 0) m_layout->removeRow(0);
-  for (const auto& info : scheme.settings()) m_rows.push_back(makeRow(info));
+  for (const auto& chosen : choice.transforms()) {
+    m_transforms.push_back(chosen.transform);
+    const auto& about = chosen.transform->info();
+    for (const auto& info : chosen.transform->settings())
+      addRow(std::string(about.id) + "." + info.key, string(std::string(about.title)) + " " + string(info.label).toLower(), info);
+  }
+  for (const auto& info : m_scheme->settings()) addRow(info.key, string(info.label), info);
 }
 
-SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
-  Row row;
-  row.key = info.key;
-  row.label = new ElidedLabel("label_" + string(info.key));
-  row.label->setFullText(string(info.label));
+void SettingsForm::addRow(const std::string& key, const QString& label, const SettingInfo& info) {
+  Row row{key, &info, new QLabel(label), makeField(info, string(key)), new QLabel};
+  row.label->setObjectName("label_" + string(key));
   row.label->setProperty("look", "label");
   row.label->setFixedWidth(labelWidth);
+  row.label->setWordWrap(true);
   row.label->setMinimumHeight(sizes::control + sizes::gap);
-  row.field = makeField(info, "setting_" + string(info.key));
   row.field->setToolTip(string(info.help));
-  row.field->setAccessibleName(string(info.label));
+  row.field->setAccessibleName(label);
   row.field->setAccessibleDescription(string(info.help));
   row.label->setBuddy(row.field);
-  row.reason = new QLabel;
-  row.reason->setObjectName("reason_" + string(info.key));
+  row.reason->setObjectName("reason_" + string(key));
   row.reason->setProperty("look", "hint");
   row.reason->setWordWrap(true);
   row.reason->hide();
@@ -117,12 +125,13 @@ SettingsForm::Row SettingsForm::makeRow(const SettingInfo& info) {
   column->addWidget(row.reason);
   m_layout->addRow(row.label, cell);
   m_layout->setAlignment(row.label, Qt::AlignTop);
-  return row;
+  m_rows.push_back(row);
 }
 
-QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& name) {
-  const QString key = string(info.key);
-  const auto values = offeredValues(info);
+QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& key) {
+  const QString name = "setting_" + key;
+  auto values = offeredValues(info);
+  if (info.choices.empty() && values.size() == 1) values.clear();  // one of a range: not all there is
   if (info.type == SettingType::Boolean) {
     auto* box = new QCheckBox(info.help.size() <= 32 ? string(info.help) : QString());
     box->setObjectName(name);
@@ -171,11 +180,11 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& name) {
   return spin;
 }
 
-void SettingsForm::update(const Row& row, const SettingInfo& info, const Choice& choice, std::optional<MatrixSize> size) {
+void SettingsForm::update(const Row& row, const SettingValue& value, const Choice& choice, std::optional<MatrixSize> size) {
+  const SettingInfo& info = *row.info;
   const bool shown = relevant(info, choice);
   row.label->setVisible(shown);
   row.field->parentWidget()->setVisible(shown);
-  const auto& value = choice.value(row.key);
   const QSignalBlocker block(row.field);
   if (auto* box = qobject_cast<QCheckBox*>(row.field)) {
     box->setChecked(std::get<bool>(value));
@@ -201,12 +210,12 @@ void SettingsForm::update(const Row& row, const SettingInfo& info, const Choice&
   } else if (auto* real = qobject_cast<QDoubleSpinBox*>(row.field)) {
     real->setValue(std::get<double>(value));
   }
-  const QString reason = markImpossible(row, info, choice, size);
+  const QString reason = markImpossible(row, choice, size);
   row.reason->setText(reason);
   row.reason->setVisible(!reason.isEmpty());
 }
 
-QString SettingsForm::markImpossible(const Row& row, const SettingInfo& info, const Choice& choice, std::optional<MatrixSize> size) {
+QString SettingsForm::markImpossible(const Row& row, const Choice& choice, std::optional<MatrixSize> size) {
   auto* segments = qobject_cast<Segments*>(row.field);
   if (segments == nullptr) return {};
   std::vector<QString> reasons;
@@ -215,7 +224,7 @@ QString SettingsForm::markImpossible(const Row& row, const SettingInfo& info, co
     QString reason;
     if (size) {
       const std::string valueText = text.toStdString();
-      const auto changed = choice.with(info.key, std::string_view(valueText));
+      const auto changed = choice.withAnywhere(row.key, valueText);
       const auto refusal = changed ? changed->refusal(*size) : std::optional<std::string>(changed.error().message);
       if (refusal) reason = string(*refusal);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The widgets of a scheme, made from its settings table: segments for up to six values, a combo box for more, a spin box for a
-// range, a check box for yes and no. Values the current matrix refuses are struck through and the reason stands one line below.
-// Widgets are named setting_KEY, reasons reason_KEY. Shows a choice and asks for changes; holds none itself.
+// The widgets of a choice, made from the settings tables of its scheme and of the transforms before it: segments for up to six
+// values, a combo box for more, a spin box for a range, a check box for yes and no. Values the current matrix refuses are struck
+// through and the reason stands one line below. Widgets are named setting_KEY, reasons reason_KEY; a transform's key is
+// "smooth.alpha". Shows a choice and asks for changes; holds none itself.
 #pragma once
 #include "core/run/choice.h"
 
@@ -12,8 +13,6 @@ class QFormLayout;
 class QLabel;
 
 namespace nibble {
-
-class ElidedLabel;
 
 class SettingsForm : public QWidget {
   Q_OBJECT
@@ -29,18 +28,20 @@ class SettingsForm : public QWidget {
  private:
   struct Row {
     std::string key;
-    ElidedLabel* label = nullptr;
+    const SettingInfo* info = nullptr;
+    QLabel* label = nullptr;
     QWidget* field = nullptr;
     QLabel* reason = nullptr;
   };
-  void build(const Scheme& scheme);
-  Row makeRow(const SettingInfo& info);
-  QWidget* makeField(const SettingInfo& info, const QString& name);
-  void update(const Row& row, const SettingInfo& info, const Choice& choice, std::optional<MatrixSize> size);
-  QString markImpossible(const Row& row, const SettingInfo& info, const Choice& choice, std::optional<MatrixSize> size);
+  void build(const Choice& choice);
+  void addRow(const std::string& key, const QString& label, const SettingInfo& info);
+  QWidget* makeField(const SettingInfo& info, const QString& key);
+  void update(const Row& row, const SettingValue& value, const Choice& choice, std::optional<MatrixSize> size);
+  QString markImpossible(const Row& row, const Choice& choice, std::optional<MatrixSize> size);
 
   QFormLayout* m_layout;
   const Scheme* m_scheme = nullptr;
+  std::vector<const Transform*> m_transforms;
   std::vector<Row> m_rows;
 };
 

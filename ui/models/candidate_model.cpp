@@ -16,7 +16,8 @@ namespace nibble {
 
 bool CandidateRow::operator==(const CandidateRow& o) const {
   return text == o.text && ticked == o.ticked && baseline == o.baseline && known == o.known && problem == o.problem &&
-         bitsPerWeight == o.bitsPerWeight && mse == o.mse && seconds == o.seconds && weights == o.weights;
+         bitsPerWeight == o.bitsPerWeight && mse == o.mse && seconds == o.seconds && weights == o.weights &&
+         decibelsFromBound == o.decibelsFromBound;
 }
 
 CandidateModel::CandidateModel(QObject* parent) : QAbstractTableModel(parent) {}
@@ -78,6 +79,7 @@ void CandidateModel::reorder() {
     if (m_sortColumn < 0) return false;
     const auto& one = m_rows[static_cast<std::size_t>(a)];
     const auto& other = m_rows[static_cast<std::size_t>(b)];
+    if (m_sortColumn == FromBound && one.decibelsFromBound.has_value() != other.decibelsFromBound.has_value()) return one.decibelsFromBound.has_value();
     return m_sortOrder == Qt::AscendingOrder ? less(one, other) : less(other, one);
   });
 }
@@ -102,6 +104,8 @@ QVariant CandidateModel::number(const CandidateRow& row, int column) const {
     case RelativeF: return row.relativeFrobenius;
     case MaxError: return row.maxError;
     case Cosine: return row.cosine;
+    case Entropy: return row.codeEntropy;
+    case FromBound: return row.decibelsFromBound ? QVariant(*row.decibelsFromBound) : QVariant();
     case Milliseconds: return row.seconds * 1000;
     default: return {};
   }
@@ -125,6 +129,8 @@ QString CandidateModel::text(const CandidateRow& row, int column) const {
     case RelativeF: return formatFixed(row.relativeFrobenius * 100, 2);
     case MaxError: return formatMaxError(row.maxError);
     case Cosine: return formatCosine(row.cosine);
+    case Entropy: return formatFixed(row.codeEntropy, 2);
+    case FromBound: return row.decibelsFromBound ? formatFixed(*row.decibelsFromBound, 2) : unknownText();
     case Milliseconds: return formatMilliseconds(row.seconds);
     default: return {};
   }
@@ -138,6 +144,9 @@ QString CandidateModel::toolTip(const CandidateRow& row, int column) const {
     return tr("codes %1 + scales %2 + zeros %3 + other %4 bits per weight\n%5 bytes")
         .arg(part(row.size.codes), part(row.size.scales), part(row.size.zeros), part(row.size.other), formatCount(row.size.total()));
   }
+  if (column == Entropy)
+    return tr("A perfect entropy coder would need %1 bits per weight for the codes; they take %2").arg(formatFixed(row.codeEntropy, 3), formatFixed(static_cast<double>(row.size.codes) * 8 / static_cast<double>(row.weights), 3));
+  if (column == FromBound) return m_boundNote;
   return {};
 }
 
@@ -174,10 +183,13 @@ QVariant CandidateModel::headerData(int section, Qt::Orientation orientation, in
   if (orientation != Qt::Horizontal) return {};
   if (role == Qt::TextAlignmentRole) return QVariant(Qt::AlignVCenter | (section >= Bpw ? Qt::AlignRight : Qt::AlignLeft));
   static constexpr const char* metricKeys[] = {nullptr, nullptr, nullptr, nullptr, "mse", nullptr, "sqnrDb",
-                                               "relativeFrobenius", "maxError", "cosine", nullptr};
+                                               "relativeFrobenius", "maxError", "cosine", "codeEntropy", nullptr, nullptr};
   if (role == Qt::ToolTipRole) {
     if (section == Bpw) return tr("Bits per weight: all bytes of the packed tensor x 8 / its weights");
     if (section == Ratio) return tr("MSE divided by the baseline's");
+    if (section == FromBound)
+      return tr("MSE in decibels above the memoryless bound of these weights at the candidate's true size. Vector and trellis codes come near 0; "
+                "a scheme that uses structure between weights may fall below it.") + (m_boundNote.isEmpty() ? QString() : "\n" + m_boundNote);
     if (section == Milliseconds) return tr("Time to quantize and measure, in milliseconds");
     const Metric* metric = metricKeys[section] != nullptr ? findMetric(metricKeys[section]) : nullptr;
     return metric != nullptr ? QString::fromUtf8(metric->definition.data(), static_cast<int>(metric->definition.size())) : QVariant();
@@ -194,6 +206,8 @@ QVariant CandidateModel::headerData(int section, Qt::Orientation orientation, in
     case RelativeF: return tr("Rel. F %");
     case MaxError: return tr("Max |e|");
     case Cosine: return tr("Cosine");
+    case Entropy: return tr("Entropy");
+    case FromBound: return tr("dB to bound");
     case Milliseconds: return tr("ms");
     default: return QString();
   }
@@ -216,7 +230,7 @@ bool CandidateModel::setData(const QModelIndex& index, const QVariant& value, in
 
 QString CandidateModel::toSeparated(QChar separator) const {
   QStringList lines = {QStringList{"scheme", "bitsPerWeight", "sizeBytes", "mse", "ratioToBaseline", "sqnrDb", "relativeFrobenius",
-                                   "maxError", "cosine", "milliseconds"}.join(separator)};
+                                   "maxError", "cosine", "codeEntropy", "decibelsFromBound", "milliseconds"}.join(separator)};
   for (int row = 0; row < rowCount(); ++row) {
     const auto& candidate = m_rows[static_cast<std::size_t>(sourceIndex(row))];
     QString scheme = candidate.text;
@@ -245,6 +259,8 @@ QByteArray CandidateModel::toJson() const {
       object["relativeFrobenius"] = candidate.relativeFrobenius;
       object["maxError"] = candidate.maxError;
       object["cosine"] = candidate.cosine;
+      object["codeEntropy"] = candidate.codeEntropy;
+      if (candidate.decibelsFromBound) object["decibelsFromBound"] = *candidate.decibelsFromBound;
       object["seconds"] = candidate.seconds;
       object["baseline"] = candidate.baseline;
     }

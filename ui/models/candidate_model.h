@@ -20,6 +20,8 @@ struct CandidateRow {
   bool known = false;        // figures are there
   QString problem;           // why it is impossible; empty: it is not
   double bitsPerWeight = 0, mse = 0, sqnrDb = 0, relativeFrobenius = 0, maxError = 0, cosine = 0, seconds = 0;
+  double codeEntropy = 0;                     // bits per weight
+  std::optional<double> decibelsFromBound;    // none: the bound is not known, or says nothing at this size
   StorageSize size;
   std::uint64_t weights = 0;
   bool operator==(const CandidateRow&) const;
@@ -28,10 +30,11 @@ struct CandidateRow {
 class CandidateModel : public QAbstractTableModel {
   Q_OBJECT
  public:
-  enum Column { Tick, SchemeText, Bpw, Kib, Mse, Ratio, Sqnr, RelativeF, MaxError, Cosine, Milliseconds, ColumnCount };
+  enum Column { Tick, SchemeText, Bpw, Kib, Mse, Ratio, Sqnr, RelativeF, MaxError, Cosine, Entropy, FromBound, Milliseconds, ColumnCount };
   explicit CandidateModel(QObject* parent = nullptr);
 
   void setRows(std::vector<CandidateRow> rows);
+  void setBoundNote(const QString& note) { m_boundNote = note; }  // what the bound was made from, for the tooltips
   [[nodiscard]] const std::vector<CandidateRow>& rows() const { return m_rows; }  // in the owner's order
   [[nodiscard]] int sourceIndex(int row) const { return m_order[static_cast<std::size_t>(row)]; }
   [[nodiscard]] int rowOf(int sourceIndex) const;
@@ -63,6 +66,7 @@ class CandidateModel : public QAbstractTableModel {
   int m_sortColumn = Bpw;
   Qt::SortOrder m_sortOrder = Qt::DescendingOrder;
   int m_msePower = 0;
+  QString m_boundNote;
 };
 
 }  // namespace nibble

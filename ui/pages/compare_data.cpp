@@ -4,6 +4,8 @@
 #include "ui/session/comparer.h"
 #include "ui/session/session.h"
 
+#include <cmath>
+
 namespace nibble {
 
 namespace {
@@ -23,6 +25,32 @@ void fillFigures(CandidateRow& row, const CandidateResult& result) {
   row.relativeFrobenius = result.report.relativeFrobenius();
   row.maxError = result.report.maxError();
   row.cosine = result.report.cosine();
+  row.codeEntropy = result.report.codeEntropy;
+}
+
+// A rate bound as a line of decibels over bits.
+ParetoBound lineOf(const RateBound& bound, double meanSquare) {
+  ParetoBound line;
+  line.offsetDb = 10 * std::log10(meanSquare / bound.mse(0));
+  line.dbPerBit = 20 * std::log10(2.0) / bound.share;
+  line.mostBits = bound.validBits;
+  return line;
+}
+
+// The bounds from the highest: nothing memoryless gets into the band above the first, even if it knows every row's scale.
+std::vector<ParetoBound> paretoBounds(const MemorylessBound* bound) {
+  if (bound == nullptr || !bound->ok()) return {gaussianBound()};
+  std::vector<ParetoBound> lines = {lineOf(bound->rowsKnown, bound->meanSquare), lineOf(bound->density, bound->meanSquare), gaussianBound()};
+  lines[0].label = QObject::tr("bound, row scales known");
+  lines[0].dash = {1, 3};
+  lines[0].tip = QObject::tr("Shannon lower bound for a code that is told each row's scale for nothing");
+  lines[1].label = QObject::tr("bound of these weights");
+  lines[1].tip = QObject::tr("Shannon lower bound from the density of these weights: no memoryless code gets above it; vector and trellis codes approach it, "
+                             "schemes that use structure between weights may pass it. %1").arg(string(bound->note()));
+  lines[2].offsetDb = 10 * std::log10(bound->meanSquare / bound->variance);
+  lines[2].dash = {8, 3};
+  if (lines[0].offsetDb < lines[1].offsetDb) std::swap(lines[0], lines[1]);
+  return lines;
 }
 
 // Calls `take` with each candidate that has figures: its index, the candidate, its figures.
@@ -57,6 +85,7 @@ std::vector<CandidateRow> candidateRows(Session& session) {
     row.ticked = candidate.ticked;
     row.baseline = i == state.baseline;
     if (const auto* result = session.comparer().result(candidate.choice)) fillFigures(row, *result);
+    if (const auto* bound = session.comparer().bound(); bound != nullptr && row.known) row.decibelsFromBound = bound->decibels(row.mse, row.bitsPerWeight);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -90,7 +119,7 @@ ParetoData paretoData(Session& session, std::vector<int>& sources) {
     sources.push_back(static_cast<int>(i));
   });
   markDominated(data.points);
-  data.bounds.push_back(gaussianBound());
+  data.bounds = paretoBounds(session.comparer().bound());
   return data;
 }
 

@@ -9,7 +9,9 @@
 #include "ui/forms/settings_form.h"
 #include "ui/forms/table_delegate.h"
 #include "ui/models/candidate_model.h"
+#include "ui/models/diff_model.h"
 #include "ui/pages/compare_data.h"
+#include "ui/pages/diff_view.h"
 #include "ui/plots/overlay_histogram_plot.h"
 #include "ui/plots/pareto_plot.h"
 #include "ui/session/comparer.h"
@@ -21,6 +23,7 @@
 #include "ui/theme/theme.h"
 
 #include <QClipboard>
+#include <QDoubleSpinBox>
 #include <QGuiApplication>
 #include <QHeaderView>
 #include <QKeyEvent>
@@ -37,8 +40,6 @@
 namespace nibble {
 
 namespace {
-
-constexpr int narrowBelow = 790;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 
@@ -58,8 +59,17 @@ ComparePage::ComparePage(Session& session, QWidget* parent) : QWidget(parent), m
   column->setContentsMargins(sizes::gap, sizes::gap, sizes::gap, sizes::gap);
   column->setSpacing(sizes::gap);
   column->addWidget(buildHeader());
-  column->addWidget(buildTable(), 54);
-  column->addWidget(buildPlots(), 50);
+  auto* schemes = new QWidget;
+  auto* inner = new QVBoxLayout(schemes);
+  inner->setContentsMargins(0, 0, 0, 0);
+  inner->setSpacing(sizes::gap);
+  inner->addWidget(buildTable(), 54);
+  inner->addWidget(buildPlots(), 50);
+  m_files = new DiffView(session);
+  m_modes = new QStackedWidget;
+  m_modes->addWidget(schemes);
+  m_modes->addWidget(m_files);
+  column->addWidget(m_modes, 1);
   connect(&session, &Session::changed, this, &ComparePage::follow);
   connect(&session.comparer(), &Comparer::changed, this, &ComparePage::refresh);
   connect(&session.explorer(), &Explorer::changed, this, &ComparePage::showView);
@@ -87,6 +97,28 @@ QWidget* ComparePage::buildHeader() {
   QFont font = fonts::fixed();
   font.setBold(true);
   m_name->setFont(font);
+  auto* copy = iconButton("copyTable", "copy", tr("Copy the table as TSV"));
+  auto* save = iconButton("saveTable", "save", tr("Save the table as CSV, TSV or JSON"));
+  m_picture = iconButton("comparePicture", "image", tr("Copy or save a picture"));
+  m_picture->setMenu(pictureMenu());
+  m_picture->setPopupMode(QToolButton::InstantPopup);
+  connect(copy, &QToolButton::clicked, this, &ComparePage::copyTable);
+  connect(save, &QToolButton::clicked, this, &ComparePage::saveTable);
+  m_mode = new Segments("compareMode", tr("What is compared"));
+  m_mode->setStretching(false);
+  m_mode->setChoices({"schemes", "files"}, {tr("Schemes"), tr("Files")});
+  m_mode->setFixedHeight(sizes::control);
+  connect(m_mode, &Segments::chosen, this, [this](const QString& mode) {
+    m_session.edit(tr("Compare %1").arg(mode), {}, [&](SessionState& state) { state.view["compare.mode"] = mode.toStdString(); });
+  });
+  line->addWidget(m_mode);
+  line->addWidget(m_name, 1);
+  buildVary(line);
+  for (QWidget* widget : {copy, save, m_picture}) line->addWidget(widget);
+  return header;
+}
+
+void ComparePage::buildVary(QHBoxLayout* line) {
   const auto button = [](const QString& objectName, const QString& iconName, const QString& text) {
     auto* made = new QPushButton(icon(iconName), text);
     made->setObjectName(objectName);
@@ -97,21 +129,25 @@ QWidget* ComparePage::buildHeader() {
   m_bits->setToolTip(tr("Add the current scheme with every number of bits it has from 2 to 8"));
   m_group = button("varyGroup", "vary", tr("Group"));
   m_group->setToolTip(tr("Add the current scheme with every group size that fits"));
-  m_near = button("everyScheme", "free", tr("Every scheme near 4 bpw"));
+  m_near = button("everyScheme", "free", tr("Every scheme near"));
   m_near->setToolTip(tr("Add one candidate of each scheme whose true size is nearest to this"));
+  m_nearBits = new QDoubleSpinBox;
+  m_nearBits->setObjectName("nearBits");
+  m_nearBits->setAccessibleName(tr("Bits per weight that every scheme is to come near"));
+  m_nearBits->setToolTip(tr("True bits per weight; the current scheme's until you change it"));
+  m_nearBits->setDecimals(2);
+  m_nearBits->setRange(1, 16);
+  m_nearBits->setSingleStep(0.25);
+  m_nearBits->setSuffix(tr(" bpw"));
+  m_nearBits->setAlignment(Qt::AlignRight);
+  m_nearBits->setFixedHeight(sizes::control);
   connect(m_bits, &QPushButton::clicked, this, &ComparePage::addBits);
   connect(m_group, &QPushButton::clicked, this, &ComparePage::addGroups);
   connect(m_near, &QPushButton::clicked, this, &ComparePage::addNear);
-  auto* copy = iconButton("copyTable", "copy", tr("Copy the table as TSV"));
-  auto* save = iconButton("saveTable", "save", tr("Save the table as CSV, TSV or JSON"));
-  auto* picture = iconButton("comparePicture", "image", tr("Copy or save a picture"));
-  picture->setMenu(pictureMenu());
-  picture->setPopupMode(QToolButton::InstantPopup);
-  connect(copy, &QToolButton::clicked, this, &ComparePage::copyTable);
-  connect(save, &QToolButton::clicked, this, &ComparePage::saveTable);
-  line->addWidget(m_name, 1);
-  for (QWidget* widget : std::initializer_list<QWidget*>{m_bits, m_group, m_near, copy, save, picture}) line->addWidget(widget);
-  return header;
+  connect(m_nearBits, &QDoubleSpinBox::valueChanged, this, [this](double bits) {
+    m_session.edit(tr("Near %1 bpw").arg(bits), "view.compare.near", [&](SessionState& state) { state.view["compare.near"] = text::digits(bits, 6); });
+  });
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_bits, m_group, m_near, m_nearBits}) line->addWidget(widget);
 }
 
 QMenu* ComparePage::pictureMenu() {
@@ -145,10 +181,12 @@ QWidget* ComparePage::buildTable() {
   header->setSectionResizeMode(QHeaderView::Fixed);
   header->setSectionResizeMode(CandidateModel::SchemeText, QHeaderView::Stretch);
   const QFontMetrics head(fonts::hint()), text(fonts::bold());
+  m_widths.assign(CandidateModel::ColumnCount, 28);
   const auto width = [&](int section, const QString& header, const char* widest) {
-    m_table->setColumnWidth(section, std::max(head.horizontalAdvance(header) + 22, text.horizontalAdvance(QLatin1String(widest)) + 19));
+    const int wide = std::max(head.horizontalAdvance(header) + 22, text.horizontalAdvance(QLatin1String(widest)) + 19);
+    m_table->setColumnWidth(section, m_widths[static_cast<std::size_t>(section)] = wide);
   };
-  m_table->setColumnWidth(CandidateModel::Tick, 28);
+  m_table->setColumnWidth(CandidateModel::Tick, m_widths[CandidateModel::Tick]);
   width(CandidateModel::Bpw, tr("bpw"), "16.00");
   width(CandidateModel::Kib, tr("KiB"), "1440.0");
   width(CandidateModel::Mse, tr("MSE ·%1").arg(formatPower(-5)), "0.0541");
@@ -157,6 +195,8 @@ QWidget* ComparePage::buildTable() {
   width(CandidateModel::RelativeF, tr("Rel. F %"), "100.00");
   width(CandidateModel::MaxError, tr("Max |e|"), "0.4504");
   width(CandidateModel::Cosine, tr("Cosine"), "0.99999");
+  width(CandidateModel::Entropy, tr("Entropy"), "16.00");
+  width(CandidateModel::FromBound, tr("dB to bound"), "12.34");
   width(CandidateModel::Milliseconds, tr("ms"), "184.5");
   connect(m_model, &CandidateModel::tickRequested, this, [this](int source, bool ticked) {
     m_session.edit(ticked ? tr("Tick candidate") : tr("Untick candidate"), {}, [&](SessionState& state) { state.candidates[static_cast<std::size_t>(source)].ticked = ticked; });
@@ -219,7 +259,7 @@ QWidget* ComparePage::buildPlots() {
 
 void ComparePage::follow(const SessionState& before) {
   const auto& now = m_session.state();
-  if (now.view != before.view || now.choice != before.choice || now.tensor != before.tensor || now.file != before.file) showView();
+  if (now.view != before.view || now.choice != before.choice || now.asStored != before.asStored || now.tensor != before.tensor || now.file != before.file) showView();
   if (now.candidates != before.candidates || now.baseline != before.baseline) refresh();
 }
 
@@ -232,14 +272,29 @@ void ComparePage::showView() {
   m_pareto->setAxis(axis == "mib" ? ParetoAxis::Mebibytes : ParetoAxis::BitsPerWeight);
   m_name->setFullText(string(state.tensor));
   const auto& exploration = m_session.explorer().current();
-  m_near->setEnabled(exploration && exploration->ok());
-  if (exploration && exploration->ok()) m_near->setText(tr("Every scheme near %1 bpw").arg(formatBpw(exploration->bitsPerWeight)));
-  m_bits->setEnabled(state.file && state.choice && state.choice->has("bits"));
-  m_group->setEnabled(state.file && state.choice && (state.choice->has("group") || state.choice->has("block")));
+  const bool explored = exploration && exploration->ok();
+  m_near->setEnabled(explored);
+  m_nearBits->setEnabled(explored);
+  const auto typed = text::parseDouble(state.viewOption("compare.near", ""));
+  const QSignalBlocker block(m_nearBits);
+  if (typed || explored) m_nearBits->setValue(typed ? *typed : exploration->bitsPerWeight);
+  showMode();
+  const bool chosen = state.file && state.choice && state.storedLayer() == nullptr;  // what the scheme dock shows
+  m_bits->setEnabled(chosen && state.choice->has("bits"));
+  m_group->setEnabled(chosen && (state.choice->has("group") || state.choice->has("block")));
+}
+
+void ComparePage::showMode() {
+  const bool files = m_session.state().comparesFiles();
+  m_mode->setValue(files ? "files" : "schemes");
+  m_modes->setCurrentIndex(files ? 1 : 0);
+  m_name->setVisible(!files);
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_bits, m_group, m_near, m_nearBits, m_picture}) widget->setVisible(!files);
 }
 
 void ComparePage::refresh() {
   auto rows = candidateRows(m_session);
+  m_model->setBoundNote(m_session.comparer().bound() != nullptr ? string(m_session.comparer().bound()->note()) : QString());
   m_stack->setCurrentIndex(rows.empty() ? 1 : 0);
   m_model->setRows(std::move(rows));
   auto series = overlaySeries(m_session);
@@ -270,8 +325,7 @@ void ComparePage::setBaseline(int sourceIndex) {
 void ComparePage::useScheme(int sourceIndex) {
   const Choice choice = m_session.state().candidates[static_cast<std::size_t>(sourceIndex)].choice;
   m_session.edit(tr("Scheme %1").arg(string(choice.shortText())), {}, [&](SessionState& state) {
-    state.choice = choice;
-    state.whatIf.reset();
+    state.choose(choice);
   });
 }
 
@@ -319,14 +373,13 @@ void ComparePage::vary(const std::string& key, const std::vector<std::string>& v
 }
 
 void ComparePage::addBits() {
-  const auto& choice = m_session.state().choice;
-  if (!choice || !choice->has("bits")) return;
+  if (!m_bits->isEnabled()) return;
   vary("bits", {"8", "7", "6", "5", "4", "3", "2"}, tr("Add bits 2..8"));
 }
 
 void ComparePage::addGroups() {
   const auto& choice = m_session.state().choice;
-  if (!choice) return;
+  if (!m_group->isEnabled()) return;
   const std::string key = choice->has("group") ? "group" : "block";
   for (const auto& info : choice->scheme().settings()) {
     if (info.key != key) continue;
@@ -339,27 +392,54 @@ void ComparePage::addGroups() {
 
 void ComparePage::addNear() {
   const auto& exploration = m_session.explorer().current();
-  if (exploration && exploration->ok()) m_session.comparer().addNear(exploration->bitsPerWeight);
+  if (exploration && exploration->ok()) m_session.comparer().addNear(m_nearBits->value());
 }
 
-void ComparePage::copyTable() { QGuiApplication::clipboard()->setText(m_model->toSeparated('\t')); }
+void ComparePage::compareFiles() {
+  m_session.edit(tr("Compare files"), {}, [](SessionState& state) {
+    state.page = Page::Compare;
+    state.view["compare.mode"] = "files";
+  });
+  m_files->askOther();
+}
+
+void ComparePage::copyTable() {
+  const bool files = m_session.state().comparesFiles();
+  QGuiApplication::clipboard()->setText(files ? m_files->model().toSeparated('\t') : m_model->toSeparated('\t'));
+}
 
 void ComparePage::copyCommand() { QGuiApplication::clipboard()->setText(compareCommand(m_session.state())); }
 
 void ComparePage::saveTable() {
   const QString filter = tr("Comma separated (*.csv);;Tab separated (*.tsv);;JSON (*.json)");
-  askSaveFile(this, tr("Save the table"), "compare.csv", filter, [this](const QString& path) {
+  const bool files = m_session.state().comparesFiles();
+  askSaveFile(this, tr("Save the table"), files ? "diff.csv" : "compare.csv", filter, [this, files](const QString& path) {
     const QString suffix = path.section('.', -1).toLower();
-    const QByteArray text = suffix == "json" ? m_model->toJson() : m_model->toSeparated(suffix == "tsv" ? '\t' : ',').toUtf8();
+    const QChar separator = suffix == "tsv" ? '\t' : ',';
+    const QByteArray text = suffix == "json" ? (files ? m_files->model().toJson() : m_model->toJson())
+                                             : (files ? m_files->model().toSeparated(separator) : m_model->toSeparated(separator)).toUtf8();
     QString problem;
     if (!writeText(path, text, problem)) emit m_session.problem(problem);
   });
 }
 
+// Columns that are told elsewhere too give way to the text of the schemes.
+void ComparePage::hideColumns() {
+  constexpr int schemeLeast = 210;
+  int needed = schemeLeast;
+  for (int column = 0; column < CandidateModel::ColumnCount; ++column)
+    if (column != CandidateModel::SchemeText) needed += m_widths[static_cast<std::size_t>(column)];
+  for (const int column : {CandidateModel::Cosine, CandidateModel::RelativeF, CandidateModel::Milliseconds, CandidateModel::MaxError,
+                           CandidateModel::Entropy, CandidateModel::Kib}) {
+    const bool hidden = needed > width() - 2 * sizes::gap;
+    if (hidden) needed -= m_widths[static_cast<std::size_t>(column)];
+    m_table->setColumnHidden(column, hidden);
+  }
+}
+
 void ComparePage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  const bool narrow = width() < narrowBelow;
-  for (const int column : {CandidateModel::MaxError, CandidateModel::Cosine, CandidateModel::Milliseconds}) m_table->setColumnHidden(column, narrow);
+  hideColumns();
 }
 
 }  // namespace nibble

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The candidates on the current tensor: a table with ratios to a baseline, the errors of the ticked rows over each other, and size
-// against error. Rows come from the scheme dock and from the buttons above; the table can be copied and saved, each row be made the
-// baseline (double click, B), the current scheme (Enter) or be removed (Del).
+// Schemes: the candidates on the current tensor in a table with ratios to a baseline, the errors of the ticked rows over each other,
+// and size against error. Rows come from the scheme dock and from the buttons above; the table can be copied and saved, each row be
+// made the baseline (double click, B), the current scheme (Enter) or be removed (Del). Files: the open checkpoint against another
+// one (diff_view.h).
 #pragma once
 #include "core/run/choice.h"
 
 #include <QWidget>
 
-class QLabel;
+class QDoubleSpinBox;
+class QHBoxLayout;
 class QMenu;
 class QPushButton;
 class QStackedWidget;
@@ -17,6 +19,7 @@ class QToolButton;
 namespace nibble {
 
 class CandidateModel;
+class DiffView;
 class ElidedLabel;
 class OverlayHistogramPlot;
 class Panel;
@@ -38,6 +41,7 @@ class ComparePage : public QWidget {
   void copyTable();
   void saveTable();
   void copyCommand();
+  void compareFiles();  // asks for the file the open one is compared with
 
  protected:
   void resizeEvent(QResizeEvent* event) override;
@@ -47,6 +51,9 @@ class ComparePage : public QWidget {
   QWidget* buildHeader();
   QWidget* buildTable();
   QWidget* buildPlots();
+  void buildVary(QHBoxLayout* line);
+  void showMode();
+  void hideColumns();
   QToolButton* iconButton(const QString& objectName, const QString& iconName, const QString& tip);
   QMenu* pictureMenu();
   void follow(const SessionState& before);
@@ -64,6 +71,11 @@ class ComparePage : public QWidget {
   QPushButton* m_bits;
   QPushButton* m_group;
   QPushButton* m_near;
+  QDoubleSpinBox* m_nearBits;  // the size that "every scheme near" looks for
+  Segments* m_mode;
+  QToolButton* m_picture;
+  QStackedWidget* m_modes;     // schemes, files
+  DiffView* m_files;
   QStackedWidget* m_stack;
   QTableView* m_table;
   CandidateModel* m_model;
@@ -73,6 +85,7 @@ class ComparePage : public QWidget {
   ParetoPlot* m_pareto;
   Segments* m_scale;
   Segments* m_axis;
+  std::vector<int> m_widths;         // of the table's columns
   std::vector<int> m_paretoSources;  // candidate of each Pareto point
 };
 

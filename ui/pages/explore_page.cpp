@@ -37,10 +37,6 @@ QLabel* chip(const QString& objectName, const char* look = "chip") {
   return label;
 }
 
-Family familyOf(const Exploration& exploration) {
-  return exploration.choice ? exploration.choice->scheme().info().family : Family::Uniform;
-}
-
 }  // namespace
 
 ExplorePage::ExplorePage(Session& session, QWidget* parent) : QWidget(parent), m_session(session) {
@@ -63,6 +59,7 @@ ExplorePage::ExplorePage(Session& session, QWidget* parent) : QWidget(parent), m
   connectPlots();
   connect(&session, &Session::changed, this, &ExplorePage::followSession);
   connect(&session.explorer(), &Explorer::changed, this, &ExplorePage::showExploration);
+  connect(&session.explorer().lane(), &JobLane::cancelledByUser, this, [this] { setExactness(tr("cancelled"), "chipWarn"); });
   showExploration();
 }
 
@@ -183,6 +180,8 @@ void ExplorePage::chooseCell(std::uint64_t row, std::uint64_t column) {
 
 void ExplorePage::followSession(const SessionState& before) {
   const auto& now = m_session.state();
+  const bool other = now.choice != before.choice || now.asStored != before.asStored || now.tensor != before.tensor || now.reading() != before.reading();
+  if (other && m_session.explorer().lane().busy()) setExactness(tr("working"), "chip");  // what is shown is not of this choice yet
   if (now.view != before.view) {
     showLevels();
     if (now.viewOption("matrix.quantity", "value") != before.viewOption("matrix.quantity", "value") ||
@@ -235,11 +234,16 @@ void ExplorePage::showHeader(const Exploration& exploration) {
   m_shape->setText(formatShape(tensor.shape()));
   m_size->setText(formatSize(item != nullptr ? item->sizeBytes : tensor.bytes().size()));
   m_facts->setText(tr("max |w| %1   kurtosis %2").arg(formatFixed(static_cast<double>(exploration.facts->statistics.absMax), 4), formatFixed(exploration.facts->statistics.kurtosis, 2)));
-  const bool exact = exploration.exact();
-  m_exactness->setText(exact ? tr("exact") : tr("sampled 1/%1").arg(exploration.sampledEvery));
-  m_exactness->setProperty("look", exact ? "chipGood" : "chipWarn");
-  restyle(m_exactness);
+  if (exploration.exact()) setExactness(tr("exact"), "chipGood");
+  else setExactness(tr("sampled 1/%1").arg(exploration.sampledEvery), "chipWarn");
   for (auto* label : {m_type, m_shape, m_size, m_exactness}) label->show();
+}
+
+void ExplorePage::setExactness(const QString& text, const char* look) {
+  m_exactness->setText(text);
+  if (m_exactness->property("look").toString() == look) return;
+  m_exactness->setProperty("look", look);
+  restyle(m_exactness);
 }
 
 void ExplorePage::showDistributions(const Exploration& exploration) {
@@ -250,8 +254,10 @@ void ExplorePage::showDistributions(const Exploration& exploration) {
     m_codesPanel->setSubtitle({});
     return;
   }
-  const Family family = familyOf(exploration);
-  m_errors->setData({exploration.steps.errors, exploration.steps.outsideShare, exploration.steps.inSteps, family});
+  const Family family = exploration.family;
+  m_errors->setEmptyText(exploration.isStored() ? tr("The file holds no weights from before it was packed.") : tr("Choose a tensor on the left."));
+  if (exploration.isStored()) m_errors->clear();
+  else m_errors->setData({exploration.steps.errors, exploration.steps.outsideShare, exploration.steps.inSteps, family});
   if (exploration.report.occupancy.empty()) m_codes->clear();
   else m_codes->setData({exploration.report.occupancy, family, -1});
   m_codes->setEmptyText(tr("more than 4096 codes"));
@@ -263,7 +269,7 @@ void ExplorePage::showLevels() {
   m_scale->setValue(QString::fromStdString(scale));
   m_weights->setLogarithmic(scale == "log");
   if (!m_shown || !m_shown->facts) return;
-  HistogramData data{m_shown->facts->weights, {}, familyOf(*m_shown), {}};
+  HistogramData data{m_shown->facts->weights, {}, m_shown->family, {}};
   if (m_shown->quantized) {
     const Cell cell = m_session.explorer().cell();
     const MatrixSource place(m_shown->facts->tensor, m_shown->quantized);
@@ -275,12 +281,18 @@ void ExplorePage::showLevels() {
   m_weights->setData(std::move(data));
 }
 
+// Why the matrix cannot show a quantity; empty: it can.
+QString ExplorePage::whyNot(Quantity quantity, const QString& name) const {
+  if (quantity == Quantity::Error && m_shown->isStored() && m_shown->ok()) return tr("the file holds no weights from before it was packed");
+  return m_source->has(quantity) ? QString() : tr("this scheme stores no %1").arg(name);
+}
+
 void ExplorePage::showMatrix() {
   if (!m_source || !m_shown || !m_shown->facts) return;
   auto quantity = quantityFrom(m_session.state().viewOption("matrix.quantity", "value"));
   for (const auto& value : m_quantity->values())
-    m_quantity->setImpossible(value, m_source->has(quantityFrom(value.toStdString())) ? QString() : tr("this scheme stores no %1").arg(value));
-  if (!m_source->has(quantity)) quantity = Quantity::Value;
+    m_quantity->setImpossible(value, whyNot(quantityFrom(value.toStdString()), value));
+  if (!whyNot(quantity, {}).isEmpty()) quantity = Quantity::Value;
   m_quantity->setValue(QString::fromStdString(quantityName(quantity)));
   auto data = matrixData(*m_source, quantity, *m_shown);
   data.pooled = [this](const MatrixRegion& region, int width, int height) { return pooled(region, width, height); };

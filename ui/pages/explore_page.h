@@ -43,8 +43,10 @@ class ExplorePage : public QWidget {
   void showExploration();
   void showHeader(const Exploration& exploration);
   void showDistributions(const Exploration& exploration);
+  void setExactness(const QString& text, const char* look);
   void showLevels();
   void showMatrix();
+  [[nodiscard]] QString whyNot(Quantity quantity, const QString& name) const;
   void showMatrixLine();
   void showCell();
   void showEmpty(const QString& reason);

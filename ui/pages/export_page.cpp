@@ -296,7 +296,7 @@ void ExportPage::showTarget() {
   m_folder->setToolTip(out);
   QString problem = QString::fromStdString(exporter.failure());
   if (problem.isEmpty() && !refusal.isEmpty()) problem = refusal;
-  if (problem.isEmpty() && chosen == nullptr && state.file && m_session.explorer().current()) problem = tr("No format can hold this choice yet.");
+  if (problem.isEmpty() && chosen == nullptr && state.file && m_session.explorer().current()) problem = exporter.keepsCodes() ? tr("No format can hold this layer as it is stored.") : tr("No format can hold this choice yet.");
   m_problem->setText(problem);
   m_problem->setVisible(!problem.isEmpty());
 }

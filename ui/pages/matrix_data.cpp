@@ -86,8 +86,9 @@ QString cellText(const MatrixSource& source, std::uint64_t row, std::uint64_t co
   const QString place = QObject::tr("row %1, column %2").arg(formatCount(row), formatCount(column));
   const float weight = source.at(Quantity::Value, row, column);
   if (!source.has(Quantity::Error)) return place + ": " + formatSignificant(static_cast<double>(weight), 4);
-  return QObject::tr("%1: %2 → %3").arg(place, formatFixed(static_cast<double>(weight), 4),
-                                        formatFixed(static_cast<double>(source.reconstructed(row, column)), 4));
+  const float value = source.reconstructed(row, column);
+  if (value == weight) return place + ": " + formatFixed(static_cast<double>(weight), 4);
+  return QObject::tr("%1: %2 → %3").arg(place, formatFixed(static_cast<double>(weight), 4), formatFixed(static_cast<double>(value), 4));
 }
 
 }  // namespace nibble

@@ -32,6 +32,41 @@ int nearestLevel(const std::vector<float>& levels, double value) {
   return best;
 }
 
+// The digits of one word; a second word of the same code follows after a gap.
+void addHex(BitColumn& column, const std::vector<BitPlace>& places, std::uint64_t word, const PackedView& packed) {
+  const auto first = std::find_if(places.begin(), places.end(), [word](const BitPlace& place) { return place.word == word; });
+  const std::string hex = packed.hex(first->value);
+  if (!column.hex.empty()) column.hex.push_back({' ', false});
+  for (std::size_t digit = 0; digit < hex.size(); ++digit) {
+    const int low = static_cast<int>(hex.size() - 1 - digit) * 4;
+    const bool ours = std::any_of(places.begin(), places.end(), [&](const BitPlace& place) {
+      return place.word == word && place.firstBit < low + 4 && place.firstBit + place.width > low;
+    });
+    column.hex.push_back({hex[digit], ours});
+  }
+}
+
+// "7–4": the bits of a word that hold parts of the code.
+QString bitRange(const std::vector<BitPlace>& places, std::uint64_t word) {
+  QStringList ranges;
+  int low = -1, high = -1;
+  const auto close = [&] {
+    if (high >= 0) ranges << (high == low ? QString::number(high) : QString("%1–%2").arg(high).arg(low));
+  };
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    if (place->word != word) continue;
+    if (high >= 0 && place->firstBit + place->width == low) {
+      low = place->firstBit;
+      continue;
+    }
+    close();
+    low = place->firstBit;
+    high = low + place->width - 1;
+  }
+  close();
+  return ranges.join(", ");
+}
+
 }  // namespace
 
 MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
@@ -128,7 +163,9 @@ void MicroscopePanel::fillLayouts() {
   const QSignalBlocker block(m_layoutCombo);
   m_layoutCombo->clear();
   const auto wanted = m_session.state().viewOption("microscope.layout", "");
-  const Format* preferred = m_session.exporter().format();
+  const auto& exploration = m_session.explorer().current();
+  const bool stored = exploration && exploration->isStored();  // its own words come first
+  const Format* preferred = stored ? nullptr : m_session.exporter().format();
   std::shared_ptr<const Layout> chosen;
   int place = 0;
   for (const auto& offer : m_session.exporter().offers()) {
@@ -199,7 +236,7 @@ void MicroscopePanel::showGroup() {
   const bool movable = m_group->whatIfRefusal.empty();
   data.scaleDraggable = movable && m_group->hasScale;
   data.zeroDraggable = movable && m_group->hasZero;
-  data.family = exploration->choice->scheme().info().family;
+  data.family = exploration->family;
   m_plot->setData(std::move(data));
   showLine();
   showStrip();
@@ -235,10 +272,15 @@ void MicroscopePanel::showLine() {
   const auto& chosen = m_group->chosen();
   const double weight = static_cast<double>(chosen.target);
   const double value = static_cast<double>(m_whatIf ? m_whatIf->levels[m_group->selected] : chosen.level);
-  parts << tr("weight [%1, %2] %3 → code %4 → %5, error %6")
-               .arg(formatCount(chosen.row), formatCount(chosen.column), formatFixed(weight, 4))
-               .arg(m_whatIf ? m_whatIf->codes[m_group->selected] : chosen.code)
-               .arg(formatFixed(value, 4), formatFixed(weight - value, 4));
+  const auto code = m_whatIf ? m_whatIf->codes[m_group->selected] : chosen.code;
+  const auto& exploration = m_session.explorer().current();
+  if (exploration && exploration->isStored() && !m_whatIf)  // there is no weight from before
+    parts << tr("weight [%1, %2]: code %3 → %4").arg(formatCount(chosen.row), formatCount(chosen.column)).arg(code).arg(formatFixed(value, 4));
+  else
+    parts << tr("weight [%1, %2] %3 → code %4 → %5, error %6")
+                 .arg(formatCount(chosen.row), formatCount(chosen.column), formatFixed(weight, 4))
+                 .arg(code)
+                 .arg(formatFixed(value, 4), formatFixed(weight - value, 4));
   if (m_group->groupSize > m_group->members.size())
     parts << tr("%1 of %2 weights").arg(formatCount(m_group->members.size()), formatCount(m_group->groupSize));
   setSubtitle(parts.join("   "));
@@ -251,22 +293,21 @@ BitColumn MicroscopePanel::column(const MicroscopeMember& member, BitStripData& 
   const auto found = m_packed->places(member.codeIndex);
   if (!found || found->empty()) return column;
   const auto& places = *found;
-  const BitPlace& top = places.back();
-  const std::string hex = m_packed->hex(top.value);
-  for (std::size_t digit = 0; digit < hex.size(); ++digit) {
-    const int low = static_cast<int>(hex.size() - 1 - digit) * 4;
-    bool ours = false;
-    for (const auto& place : places) ours = ours || (place.word == top.word && place.firstBit < low + 4 && place.firstBit + place.width > low);
-    column.hex.push_back({hex[digit], ours});
-  }
+  std::vector<std::uint64_t> words;  // those of the code's high bits first
+  for (auto place = places.rbegin(); place != places.rend(); ++place)
+    if (std::find(words.begin(), words.end(), place->word) == words.end()) words.push_back(place->word);
+  for (const std::uint64_t word : words) addHex(column, places, word, *m_packed);
   if (!selected) return column;
-  int lowBit = top.firstBit;
-  for (const auto& place : places)
-    if (place.word == top.word) lowBit = std::min(lowBit, place.firstBit);
-  const int highBit = top.firstBit + top.width - 1;
-  data.place = QString("[%1]").arg(top.word);
-  data.bitRange = highBit == lowBit ? tr("bit %1").arg(highBit) : tr("bits %1–%2").arg(highBit).arg(lowBit);
   data.unit = m_packed->wordBits() == 8 ? tr("byte") : tr("word");
+  QStringList names, ranges, where;
+  for (const std::uint64_t word : words) {
+    names << QString("[%1]").arg(word);
+    ranges << bitRange(places, word);
+    where << tr("%1 %2, bits %3").arg(data.unit).arg(word).arg(ranges.back());
+  }
+  data.place = names.join(' ');
+  data.bitRange = (ranges.join(' ').contains(QChar(0x2013)) || ranges.size() > 1 ? tr("bits %1") : tr("bit %1")).arg(ranges.join(" + "));
+  data.where = tr("code of %1 bits in %2: %3").arg(m_group->width).arg(QString::fromStdString(m_packed->layoutName()), where.join("; "));
   return column;
 }
 
@@ -275,7 +316,7 @@ void MicroscopePanel::showStrip() {
   BitStripData data;
   for (std::size_t i = 0; i < m_group->members.size(); ++i) data.columns.push_back(column(m_group->members[i], data, i == m_group->selected));
   data.selected = static_cast<int>(m_group->selected);
-  data.family = m_session.explorer().current()->choice->scheme().info().family;
+  data.family = m_session.explorer().current()->family;
   m_strip->setData(std::move(data));
 }
 

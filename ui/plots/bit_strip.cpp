@@ -70,6 +70,7 @@ void BitStrip::setData(BitStripData data) {
   for (const BitColumn& column : m_data.columns) cells = std::max({cells, column.bits.size(), column.hex.size()});
   m_columnWidth = static_cast<int>(cells) * cellWidth + 2 + columnGap;
   setSummary(tr("%1 weights, %2 %3").arg(m_data.columns.size()).arg(m_data.place, m_data.bitRange));
+  setToolTip(m_data.where);
   scrollTo(m_data.selected);
 }
 

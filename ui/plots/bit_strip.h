@@ -29,6 +29,7 @@ struct BitStripData {
   QString place;     // of the selected column: "W_q[853]"
   QString bitRange;  // "bits 7–4"
   QString unit;      // "byte" or "word"
+  QString where;     // all of it in words, for the tooltip
   Family family = Family::Uniform;
 };
 

@@ -334,7 +334,7 @@ void MicroscopePlot::mouseMoveEvent(QMouseEvent* event) {
   const auto hits = [&](QPointF handle) { return QLineF(handle, event->position()).length() <= grabRadius; };
   const bool over = (s.data.scaleDraggable && hits(scaleHandle())) || (s.data.zeroDraggable && hits(zeroHandle()));
   setCursor(over || s.drag != Handle::None ? Qt::SizeHorCursor : Qt::ArrowCursor);
-  emit hoverText(formatFixed(at, 4));
+  emit hoverText(over || s.drag != Handle::None ? QString() : formatFixed(at, 4));  // a handle leaves the line to what would be
 }
 
 void MicroscopePlot::mouseReleaseEvent(QMouseEvent* /*event*/) {

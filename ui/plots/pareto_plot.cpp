@@ -11,7 +11,6 @@
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 namespace nibble {
 namespace {
@@ -21,7 +20,11 @@ constexpr double markSize = 10, ringRadius = 9, hitRadius = 11, faded = 0.38, la
 }  // namespace
 
 ParetoBound gaussianBound() {
-  return {ParetoPlot::tr("Shannon limit (Gaussian), 6.02 dB a bit"), 0, 20 * std::log10(2.0)};
+  ParetoBound bound;
+  bound.label = ParetoPlot::tr("Gaussian of this variance, 6.02 dB a bit");
+  bound.dbPerBit = 20 * std::log10(2.0);
+  bound.tip = ParetoPlot::tr("What Gaussian weights of this variance would allow: variance x 4^-bits. Weights of any other density allow less error");
+  return bound;
 }
 
 void markDominated(std::vector<ParetoPoint>& points) {
@@ -103,49 +106,75 @@ void ParetoPlot::rebuild() {
     paintFront(p);
   });
   addPainter(chart(), QStringLiteral("overlay"), false, [this](QPainter& p, const QRectF& area) {
+    paintKey(p, area);
     paintMarks(p);
     paintLabels(p, area);
   });
 }
 
+double ParetoPlot::bitsPerUnit() const {
+  if (m_axis == ParetoAxis::BitsPerWeight) return 1;
+  return m_data.weights > 0 ? 8.0 * 1024 * 1024 / m_data.weights : 0;
+}
+
 void ParetoPlot::paintBounds(QPainter& painter, const QRectF& area, bool band) const {
   const Theme& theme = themeOf(this);
-  const double bitsPerUnit = m_axis == ParetoAxis::BitsPerWeight ? 1
-                             : m_data.weights > 0                ? 8.0 * 1024 * 1024 / m_data.weights
-                                                                 : 0;
-  if (bitsPerUnit == 0) return;
+  const double bits = bitsPerUnit();
+  if (bits == 0) return;
   const QCPAxis *x = chart()->xAxis, *y = chart()->yAxis;
-  const auto at = [&](const ParetoBound& bound, double size) {
-    return QPointF(x->coordToPixel(size), y->coordToPixel(bound.offsetDb + bound.dbPerBit * bitsPerUnit * size));
-  };
+  painter.setRenderHint(QPainter::Antialiasing);
   for (std::size_t i = 0; i < m_data.bounds.size(); ++i) {
     const ParetoBound& bound = m_data.bounds[i];
-    const QPointF left = at(bound, x->range().lower), right = at(bound, x->range().upper);
+    const auto at = [&](double size) { return QPointF(x->coordToPixel(size), y->coordToPixel(bound.offsetDb + bound.dbPerBit * bits * size)); };
+    const double end = std::min(x->range().upper, bound.mostBits / bits);
+    if (end <= x->range().lower) continue;
+    const QPointF left = at(x->range().lower), right = at(end);
     if (band) {
-      painter.setRenderHint(QPainter::Antialiasing);
       painter.setPen(Qt::NoPen);
       painter.setBrush(theme.band);
       const double top = std::min(area.top(), right.y());
       if (i == 0) painter.drawPolygon(QPolygonF({left, right, QPointF(right.x(), top), QPointF(left.x(), top)}));
       continue;
     }
-    painter.setRenderHint(QPainter::Antialiasing);
     QPen dashes(theme.text2, 1.3);
-    dashes.setDashPattern({4, 3});
+    dashes.setDashPattern(QList<qreal>(bound.dash.begin(), bound.dash.end()));
     painter.setPen(dashes);
     painter.drawLine(left, right);
-    painter.setFont(fonts::hint());
-    painter.save();
-    // Along the line, above it, centred at two thirds of what is inside the area.
-    const double slope = (right.y() - left.y()) / (right.x() - left.x());
-    const double exit = slope < 0 ? std::min(right.x(), left.x() + (area.top() - left.y()) / slope) : right.x();
-    const double middle = left.x() + (exit - left.x()) * 0.6;
-    painter.translate(middle, left.y() + slope * (middle - left.x()));
-    painter.rotate(std::atan(slope) * 180 / std::numbers::pi);
-    painter.setPen(theme.text2);
-    painter.drawText(QRectF(-300, -22, 600, 18), Qt::AlignHCenter | Qt::AlignBottom, bound.label);
-    painter.restore();
   }
+}
+
+// The lines lie too close for labels along them: their names stand in the corner that no candidate reaches.
+void ParetoPlot::paintKey(QPainter& painter, const QRectF& area) const {
+  if (bitsPerUnit() == 0) return;
+  const Theme& theme = themeOf(this);
+  painter.setFont(fonts::hint());
+  double y = area.top() + 12;
+  for (const ParetoBound& bound : m_data.bounds) {
+    QPen dashes(theme.text2, 1.3);
+    dashes.setDashPattern(QList<qreal>(bound.dash.begin(), bound.dash.end()));
+    painter.setPen(dashes);
+    painter.drawLine(QPointF(area.left() + 8, y), QPointF(area.left() + 34, y));
+    drawHaloText(painter, QRectF(area.left() + 40, y - 8, 300, 16), Qt::AlignLeft | Qt::AlignVCenter, bound.label, theme.text2, theme.panel);
+    y += 15;
+  }
+}
+
+int ParetoPlot::boundAt(QPointF pixel) const {
+  const double bits = bitsPerUnit();
+  const QRectF area = axisArea();
+  if (bits == 0 || !area.contains(pixel)) return -1;
+  const int row = static_cast<int>(std::floor((pixel.y() - area.top() - 4.5) / 15));
+  if (row >= 0 && row < static_cast<int>(m_data.bounds.size()) && pixel.x() < area.left() + 180) return row;
+  const double size = chart()->xAxis->pixelToCoord(pixel.x());
+  int nearest = -1;
+  double least = 6;
+  for (int i = 0; i < static_cast<int>(m_data.bounds.size()); ++i) {
+    const ParetoBound& bound = m_data.bounds[static_cast<std::size_t>(i)];
+    if (size * bits > bound.mostBits) continue;
+    const double away = std::abs(chart()->yAxis->coordToPixel(bound.offsetDb + bound.dbPerBit * bits * size) - pixel.y());
+    if (away < least) least = away, nearest = i;
+  }
+  return nearest;
 }
 
 void ParetoPlot::paintFront(QPainter& painter) const {
@@ -267,7 +296,12 @@ bool ParetoPlot::moveCursor(int dx, int dy) {
 }
 
 void ParetoPlot::mouseMoveEvent(QMouseEvent* event) {
-  showPoint(isEmpty() ? -1 : pointAt(event->position()));
+  const int point = isEmpty() ? -1 : pointAt(event->position());
+  showPoint(point);
+  const int bound = isEmpty() || point >= 0 ? -1 : boundAt(event->position());
+  const QString tip = bound >= 0 ? m_data.bounds[static_cast<std::size_t>(bound)].tip : QString();
+  setToolTip(tip.isEmpty() ? tr("Each mark is a candidate; the line joins those that no other beats in size and error") : tip);
+  if (bound >= 0) emit hoverText(m_data.bounds[static_cast<std::size_t>(bound)].label);
 }
 
 void ParetoPlot::leaveEvent(QEvent* event) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Size against error: each candidate a mark of its family at (true bits per weight or MiB, SQNR in dB). The front (no other is
 // smaller and better) is joined by a line and labelled; dominated marks fade to 38 %; the baseline is ringed and in front; each
-// bound is a dashed line with the region above it as a band. Points without a finite SQNR (exact) are drawn on the upper edge.
+// bound is a dashed line, named in the free corner and explained on hover; the region above the highest is a band. Points without a finite SQNR (exact) are drawn on the upper edge.
 #pragma once
 #include "core/schemes/scheme.h"
 #include "ui/plots/chart_widget.h"
@@ -22,11 +22,14 @@ struct ParetoPoint {
 struct ParetoBound {
   QString label;
   double offsetDb = 0, dbPerBit = 6.0206;
+  double mostBits = 1e9;               // the line ends here: beyond it the bound says nothing
+  QString tip;                         // what it is, shown on hover
+  std::vector<double> dash = {4, 3};   // in pen widths
 };
 
 struct ParetoData {
   std::vector<ParetoPoint> points;
-  std::vector<ParetoBound> bounds;  // the first one carries the band
+  std::vector<ParetoBound> bounds;  // from the highest; the first one carries the band
   double weights = 0;               // number of weights, to draw bounds against MiB; 0: no bounds there
 };
 
@@ -69,6 +72,9 @@ class ParetoPlot : public ChartWidget {
   [[nodiscard]] double sizeOf(const ParetoPoint& point) const;
   [[nodiscard]] int pointAt(QPointF pixel) const;
   void showPoint(int index);
+  [[nodiscard]] double bitsPerUnit() const;  // of the size axis; 0: not known
+  [[nodiscard]] int boundAt(QPointF pixel) const;  // -1: none
+  void paintKey(QPainter& painter, const QRectF& area) const;
   ParetoData m_data;
   ParetoAxis m_axis = ParetoAxis::BitsPerWeight;
   int m_cursor = -1;

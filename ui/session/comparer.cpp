@@ -53,10 +53,12 @@ const CandidateResult* Comparer::result(const Choice& choice) const {
 
 void Comparer::follow(const SessionState& before) {
   const auto& now = m_session.state();
-  if (now.file != m_file || now.tensor != m_tensor) {
+  if (now.file != m_file || now.tensor != m_tensor || now.reading() != m_reading) {
     m_file = now.file;
     m_tensor = now.tensor;
+    m_reading = now.reading();
     m_results.clear();
+    m_bound.reset();
     if (m_lane.busy()) m_lane.cancel();
     m_running.clear();
     emit changed();
@@ -77,14 +79,22 @@ void Comparer::startMissing() {
   if (missing.empty()) return;
   const auto title = missing.size() == 1 ? tr("Compare 1 scheme") : tr("Compare %1 schemes").arg(missing.size());
   m_lane.start(title, m_session.backend(),
-               [this, missing, file = state.file, name = state.tensor](const JobContext& job) -> Result<double> {
+               [this, missing, file = state.file, name = state.tensor, reading = m_reading, boundKnown = m_bound != nullptr](const JobContext& job) -> Result<double> {
                  QElapsedTimer clock;
                  clock.start();
-                 const auto tensor = file->weights->read(name);
+                 const auto tensor = file->weights->read(name, reading);
                  if (!tensor) return fail(tensor.error());
                  job.context.addTotal(missing.size());
                  Context quiet = job.context;
                  quiet.progress = nullptr;
+                 if (!boundKnown && checkWeights(*tensor, quiet)) {
+                   auto bound = memorylessBound(*tensor, quiet);
+                   if (!bound) return fail(bound.error());
+                   job.post([this, known = std::make_shared<const MemorylessBound>(*std::move(bound))] {
+                     m_bound = known;
+                     emit changed();
+                   });
+                 }
                  for (const auto& choice : missing) {
                    auto result = measure(*tensor, choice, quiet);
                    if (!result) return cancelled();
@@ -129,8 +139,8 @@ void Comparer::addNear(double bitsPerWeight) {
   const auto& state = m_session.state();
   if (!state.file || state.tensor.empty()) return;
   m_lane.start(tr("Find schemes near %1 bits per weight").arg(bitsPerWeight, 0, 'f', 2), m_session.backend(),
-               [file = state.file, name = state.tensor, bitsPerWeight](const JobContext& job) -> Result<std::vector<Choice>> {
-                 const auto tensor = file->weights->read(name);
+               [file = state.file, name = state.tensor, reading = state.reading(), bitsPerWeight](const JobContext& job) -> Result<std::vector<Choice>> {
+                 const auto tensor = file->weights->read(name, reading);
                  if (!tensor) return fail(tensor.error());
                  return nearSize(*tensor, bitsPerWeight, job.context);
                },

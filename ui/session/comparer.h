@@ -4,6 +4,7 @@
 // when the tensor changes. GUI thread.
 #pragma once
 #include "core/quant/layout.h"
+#include "core/report/bound.h"
 #include "core/report/error_report.h"
 #include "ui/session/job_lane.h"
 #include "ui/session/session_state.h"
@@ -29,6 +30,8 @@ class Comparer : public QObject {
   explicit Comparer(Session& session);
   // Null: not known yet.
   [[nodiscard]] const CandidateResult* result(const Choice& choice) const;
+  // Of the current tensor, made with the first figures; null: not known yet.
+  [[nodiscard]] const MemorylessBound* bound() const { return m_bound.get(); }
   [[nodiscard]] JobLane& lane() { return m_lane; }
 
   void add(const std::vector<Choice>& choices, const QString& what);  // candidates that are not there yet, as one undo step
@@ -47,8 +50,9 @@ class Comparer : public QObject {
   Session& m_session;
   JobLane m_lane{JobLane::Policy::Queue};
   std::map<std::string, std::shared_ptr<const CandidateResult>> m_results;  // by canonical text, of m_tensor
+  std::shared_ptr<const MemorylessBound> m_bound;
   std::set<std::string> m_running;
-  std::string m_tensor;
+  std::string m_tensor, m_reading;
   std::shared_ptr<const OpenedFile> m_file;
 };
 

@@ -18,8 +18,9 @@ class Explorer : public QObject {
   // The chosen cell, or the largest weight while none is chosen; inside the matrix.
   [[nodiscard]] Cell cell() const;
   [[nodiscard]] JobLane& lane() { return m_lane; }
-  // A recent answer for this tensor and choice; null: none.
-  [[nodiscard]] std::shared_ptr<const Exploration> recent(const std::string& tensor, const Choice& choice) const;
+  // A recent answer for this tensor, reading and choice (none: as stored); null: there is none.
+  [[nodiscard]] std::shared_ptr<const Exploration> recent(const std::string& tensor, const std::string& reading,
+                                                          const std::optional<Choice>& choice) const;
 
  signals:
   void changed();

@@ -37,7 +37,8 @@ std::vector<FormatOffer> Exporter::offers() const {
 bool Exporter::explored() const {
   const auto& exploration = m_session.explorer().current();
   const auto& state = m_session.state();
-  return exploration && exploration->exact() && exploration->choice == state.choice && exploration->facts &&
+  return exploration && exploration->exact() && exploration->facts &&
+         exploration->choice == (keepsCodes() ? std::nullopt : state.choice) &&
          exploration->facts->tensor.name() == state.tensor;
 }
 
@@ -45,7 +46,7 @@ const Format* Exporter::format() const {
   const auto& state = m_session.state();
   if (!state.exporting.format.empty()) return findFormat(state.exporting.format);
   const auto all = offers();
-  const std::string id = state.choice ? std::string(state.choice->scheme().info().id) : std::string();
+  const std::string id = !keepsCodes() && state.choice ? std::string(state.choice->scheme().info().id) : std::string();
   for (const auto& offer : all)
     if (offer.refusal.empty() && offer.format->info().id == id) return offer.format;
   for (const auto& offer : all)
@@ -68,9 +69,9 @@ std::filesystem::path Exporter::out() const {
   const auto& state = m_session.state();
   if (!state.exporting.out.empty()) return state.exporting.out;
   const Format* chosen = format();
-  if (!state.file || chosen == nullptr || !state.choice) return {};
+  if (!state.file || chosen == nullptr || (!state.choice && !keepsCodes())) return {};
   std::string name = state.file->path.stem().string() + "-" + std::string(chosen->info().id);
-  if (state.choice->has("bits")) name += "-" + toText(state.choice->value("bits")) + "bit";
+  if (!keepsCodes() && state.choice->has("bits")) name.append("-").append(toText(state.choice->value("bits"))).append("bit");
   if (chosen->info().id == "npz") name += ".npz";
   const auto beside = state.file->path.parent_path();
   const bool writable = QFileInfo(QString::fromStdString(beside.string())).isWritable();
@@ -80,8 +81,12 @@ std::filesystem::path Exporter::out() const {
 std::vector<std::string> Exporter::tensors() const {
   const auto& state = m_session.state();
   if (!state.file) return {};
-  return state.exporting.selectionOnly ? state.selection : state.file->worthwhile();
+  auto names = state.exporting.selectionOnly ? state.selection : state.file->worthwhile();
+  if (keepsCodes()) std::erase_if(names, [&](const auto& name) { return state.file->weights->packedLayer(name) == nullptr; });
+  return names;
 }
+
+bool Exporter::keepsCodes() const { return m_session.state().storedLayer() != nullptr; }
 
 void Exporter::clearResult() {
   m_result.reset();
@@ -91,7 +96,7 @@ void Exporter::clearResult() {
 
 void Exporter::follow(const SessionState& before) {
   const auto& now = m_session.state();
-  const bool other = now.file != before.file || now.choice != before.choice || now.exporting != before.exporting ||
+  const bool other = now.file != before.file || now.choice != before.choice || now.storedLayer() != before.storedLayer() || now.exporting != before.exporting ||
                      (now.exporting.selectionOnly && now.selection != before.selection);
   if (other) {
     m_preflightLane.cancel();
@@ -105,9 +110,9 @@ void Exporter::follow(const SessionState& before) {
 void Exporter::startPreflight() {
   const auto& state = m_session.state();
   const Format* chosen = format();
-  if (!state.file || !state.choice || chosen == nullptr || !explored()) return;
+  if (!state.file || (!state.choice && !keepsCodes()) || chosen == nullptr || !explored()) return;
   m_preflightLane.start(tr("Pre-flight"), m_session.backend(),
-                        [file = state.file, names = tensors(), choice = *state.choice, chosen](const JobContext& job) {
+                        [file = state.file, names = tensors(), choice = keepsCodes() ? std::nullopt : state.choice, chosen](const JobContext& job) {
                           return preflightTable(*file, names, choice, *chosen, job.context);
                         },
                         [this](Result<Preflight> table) {
@@ -123,10 +128,13 @@ void Exporter::startPreflight() {
 void Exporter::start() {
   const auto& state = m_session.state();
   const Format* chosen = format();
-  if (!state.file || !state.choice || chosen == nullptr) return;
+  if (!state.file || (!state.choice && !keepsCodes()) || chosen == nullptr) return;
   ExportJob job;
   job.checkpoint = state.file->weights->shared();
-  for (const auto& name : tensors()) job.tensors.emplace_back(name, *state.choice);
+  for (const auto& name : tensors()) {
+    if (!keepsCodes()) job.tensors.emplace_back(name, *state.choice);
+    else job.packed.push_back(state.file->weights->packedLayers()[*state.file->weights->find(name)->packed]);
+  }
   job.format = chosen;
   job.runtime = runtime();
   job.out = out();

@@ -43,6 +43,7 @@ class Exporter : public QObject {
   [[nodiscard]] std::string runtime() const;           // the chosen one, or the format's first
   [[nodiscard]] std::filesystem::path out() const;     // the chosen one, or a name beside the source
   [[nodiscard]] std::vector<std::string> tensors() const;  // what would be exported
+  [[nodiscard]] bool keepsCodes() const;               // packed layers shown as stored are converted, nothing is quantized anew
 
   [[nodiscard]] const Preflight* preflight() const { return m_preflight.get(); }  // null: being made
   [[nodiscard]] const ExportResult* result() const { return m_result.get(); }     // of the last export; null: none

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/preflight.h"
 
+#include "core/export/convert.h"
 #include "core/formats/model_rules.h"
 #include "core/run/run.h"
 
@@ -55,9 +56,31 @@ void addRules(Preflight& table, std::size_t column, const std::vector<RuleResult
   }
 }
 
+// The layer as it would be written: quantized, or a packed one said in the format's own way.
+Result<std::shared_ptr<const QuantizedTensor>> layerFor(const OpenedFile& file, const std::string& name, const std::optional<Choice>& choice,
+                                                        const Format& format, const Context& context) {
+  if (!choice) {
+    const WeightItem* item = file.weights->find(name);
+    if (item == nullptr || !item->packed) return fail(name + ": is not a packed layer");
+    auto packed = file.weights->readPacked(*item);
+    if (!packed) return fail(packed.error());
+    auto converted = convertFor(format, std::make_shared<const QuantizedTensor>(*std::move(packed)), context);
+    if (!converted) return fail(converted.error().within(name));
+    return converted->tensor;
+  }
+  const auto tensor = file.weights->read(name);
+  if (!tensor) return fail(tensor.error());
+  ReportOptions options;
+  options.percentile = false;
+  auto outcome = run(*tensor, *choice, context, options);
+  if (!outcome) return fail(outcome.error());
+  if (const auto refusal = format.refusal(*outcome->quantized)) return fail(name + ": " + *refusal);
+  return outcome->quantized;
+}
+
 }  // namespace
 
-Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::string>& tensors, const Choice& choice,
+Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::string>& tensors, const std::optional<Choice>& choice,
                                  const Format& format, const Context& context, std::uint64_t mostWeights) {
   Preflight table;
   table.layers = tensors.size();
@@ -68,21 +91,13 @@ Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::
   std::vector<std::shared_ptr<const QuantizedTensor>> kept;
   std::vector<ExportLayer> layers;
   for (const auto& name : sample) {
-    const auto tensor = file.weights->read(name);
-    if (!tensor) return fail(tensor.error());
-    ReportOptions options;
-    options.percentile = false;
-    auto outcome = run(*tensor, choice, quiet, options);
-    if (!outcome && outcome.error().kind == ErrorKind::Cancelled) return cancelled();
-    if (!outcome) {
-      table.problem = outcome.error().message;
+    auto layer = layerFor(file, name, choice, format, quiet);
+    if (!layer && layer.error().kind == ErrorKind::Cancelled) return cancelled();
+    if (!layer) {
+      table.problem = layer.error().message;
       return table;
     }
-    if (const auto refusal = format.refusal(*outcome->quantized)) {
-      table.problem = name + ": " + *refusal;
-      return table;
-    }
-    kept.push_back(outcome->quantized);
+    kept.push_back(*std::move(layer));
     layers.push_back({name, kept.back().get(), biasOf(file, name)});
     context.addDone(1);
   }

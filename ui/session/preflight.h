@@ -6,7 +6,7 @@
 
 namespace nibble {
 
-Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::string>& tensors, const Choice& choice,
+Result<Preflight> preflightTable(const OpenedFile& file, const std::vector<std::string>& tensors, const std::optional<Choice>& choice,
                                  const Format& format, const Context& context, std::uint64_t mostWeights = 64u << 20);
 
 }  // namespace nibble

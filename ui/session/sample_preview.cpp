@@ -45,7 +45,7 @@ Result<SamplePreview> samplePreview(const std::string& path, const Context& cont
   preview.tensor = (*file)->firstWorthwhile();
   for (const auto& item : (*file)->tree->items())
     if (item.name.ends_with(preferred)) preview.tensor = item.name;
-  auto facts = readFacts(**file, preview.tensor, context);
+  auto facts = readFacts(**file, preview.tensor, {}, context);
   if (!facts) return fail(facts.error());
   preview.tensors = (*file)->tree->items().size();
   preview.sizeBytes = (*file)->sizeBytes;

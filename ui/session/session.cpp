@@ -4,6 +4,7 @@
 #include "core/run/session_file.h"
 #include "kernels/backend.h"
 #include "ui/session/comparer.h"
+#include "ui/session/differ.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/linter.h"
@@ -19,6 +20,7 @@ Session::Session(QObject* parent) : QObject(parent) {
   m_state.choice = firstChoice();
   m_explorer = std::make_unique<Explorer>(*this);
   m_comparer = std::make_unique<Comparer>(*this);
+  m_differ = std::make_unique<Differ>(*this);
   m_exporter = std::make_unique<Exporter>(*this);
   m_linter = std::make_unique<Linter>(*this);
   connect(&m_opening, &JobLane::failed, this, &Session::problem);
@@ -74,6 +76,7 @@ void Session::fileOpened(Result<std::shared_ptr<const OpenedFile>> file, const Q
     if (state.tensor.empty()) state.selection.clear();
     state.cell.reset();
     state.whatIf.reset();
+    state.asStored = true;
     if (more) more(state);
   });
   emit opened(QString::fromStdString((*file)->path.string()));
@@ -87,6 +90,7 @@ void Session::reload() {
     state.tensor = kept.tensor;
     state.selection = {kept.tensor};
     state.cell = kept.cell;
+    state.asStored = kept.asStored;
   });
 }
 

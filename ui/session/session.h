@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is open and chosen. Views read state() and ask for changes through edit(); every change is one undo step or part of one
 // (slider drags and repeated moves of one kind merge while they follow each other within a second). Results follow from the state:
-// explorer() has those of the current tensor and choice, comparer() those of the candidates, exporter() pre-flight and export.
+// explorer() has those of the current tensor and choice, comparer() those of the candidates, differ() those of two files, exporter() pre-flight and export.
 // Only these call core's run and export. GUI thread; the work itself runs in job lanes.
 #pragma once
 #include "ui/session/job_lane.h"
@@ -16,6 +16,7 @@ namespace nibble {
 
 class Explorer;
 class Comparer;
+class Differ;
 class Exporter;
 class Linter;
 struct SessionFile;
@@ -40,6 +41,7 @@ class Session : public QObject {
 
   [[nodiscard]] Explorer& explorer() { return *m_explorer; }
   [[nodiscard]] Comparer& comparer() { return *m_comparer; }
+  [[nodiscard]] Differ& differ() { return *m_differ; }
   [[nodiscard]] Exporter& exporter() { return *m_exporter; }
   [[nodiscard]] Linter& linter() { return *m_linter; }
   [[nodiscard]] JobLane& opening() { return m_opening; }
@@ -63,6 +65,7 @@ class Session : public QObject {
   QFileSystemWatcher m_watcher;
   std::unique_ptr<Explorer> m_explorer;
   std::unique_ptr<Comparer> m_comparer;
+  std::unique_ptr<Differ> m_differ;
   std::unique_ptr<Exporter> m_exporter;
   std::unique_ptr<Linter> m_linter;
 };

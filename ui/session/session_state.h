@@ -5,6 +5,7 @@
 #include "core/run/choice.h"
 #include "ui/session/opened_file.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,6 +47,7 @@ struct SessionState {
   std::optional<Cell> cell;                // none: the largest weight
   std::optional<WhatIf> whatIf;
   std::optional<Choice> choice;            // none only when the program knows no scheme
+  bool asStored = true;                    // packed layers are shown as their file has them, not quantized anew by `choice`
   std::vector<Candidate> candidates;
   std::size_t baseline = 0;                // index into candidates
   Page page = Page::Explore;
@@ -58,6 +60,27 @@ struct SessionState {
     const auto found = view.find(key);
     return found == view.end() ? fallback : found->second;
   }
+  // The current tensor's packed layer while it is shown as stored; null: `choice` is what is shown.
+  [[nodiscard]] const WeightItem* storedLayer() const { return asStored ? packedLayer() : nullptr; }
+  [[nodiscard]] const WeightItem* packedLayer() const {
+    const WeightItem* item = file ? file->weights->find(tensor) : nullptr;
+    return item != nullptr && item->packed ? item : nullptr;
+  }
+  // How the current packed layer is read where the file allows two ways ("v2" zero points of GPTQ); empty: as its format takes it.
+  [[nodiscard]] std::string reading() const {
+    const WeightItem* item = packedLayer();
+    if (item == nullptr) return {};
+    const auto& known = file->weights->packedLayers()[*item->packed].layer.readings;
+    const std::string wanted = viewOption("stored.reading", "");
+    return std::find(known.begin(), known.end(), wanted) == known.end() || wanted == known.front() ? std::string() : wanted;
+  }
+  void choose(const Choice& wanted) {
+    choice = wanted;
+    asStored = false;
+    whatIf.reset();
+  }
+  // Compare ranks two files tensor by tensor instead of schemes on one tensor.
+  [[nodiscard]] bool comparesFiles() const { return viewOption("compare.mode", "schemes") == "files"; }
   [[nodiscard]] bool isCandidate(const Choice& wanted) const {
     for (const auto& candidate : candidates)
       if (candidate.choice == wanted) return true;

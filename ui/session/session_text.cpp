@@ -8,17 +8,18 @@
 namespace nibble {
 namespace {
 
+constexpr std::pair<Page, const char*> pages[] = {{Page::Explore, "explore"}, {Page::Compare, "compare"}, {Page::Export, "export"}};
+
 std::string pageName(Page page) {
-  switch (page) {
-    case Page::Compare: return "compare";
-    case Page::Export: return "export";
-    default: return "explore";
-  }
+  for (const auto& [known, name] : pages)
+    if (known == page) return name;
+  return pages[0].second;
 }
 
 Page pageFrom(const std::string& name) {
-  if (name == "compare") return Page::Compare;
-  return name == "export" ? Page::Export : Page::Explore;
+  for (const auto& [page, known] : pages)
+    if (known == name) return page;
+  return Page::Explore;
 }
 
 // One word of a POSIX shell.
@@ -53,6 +54,7 @@ SessionFile writeSession(const SessionState& state) {
   file.backend = state.backend;
   file.view = state.view;
   if (!state.cell) file.view["cell"] = "largest";
+  if (!state.asStored && state.file && !state.file->weights->packedLayers().empty()) file.view["packed"] = "quantized anew";
   if (state.exporting.selectionOnly) file.view["export.scope"] = "selection";
   if (!state.exporting.copyRest) file.view["export.rest"] = "drop";
   return file;
@@ -81,13 +83,23 @@ Status readSession(const SessionFile& file, SessionState& state) {
   state.whatIf.reset();
   state.cell.reset();
   if (state.view.erase("cell") == 0) state.cell = Cell{file.cell.row, file.cell.column};
+  state.asStored = state.view.erase("packed") == 0;
   state.exporting.selectionOnly = state.view.erase("export.scope") != 0;
   state.exporting.copyRest = state.view.erase("export.rest") == 0;
   return {};
 }
 
+QString diffCommand(const SessionState& state) {
+  const std::string other = state.viewOption("diff.other", ""), reference = state.viewOption("diff.reference", "");
+  if (!state.file || other.empty()) return {};
+  QStringList parts = {"nibblescope-cli", "diff", word(state.file->path.string()), word(other)};
+  if (!reference.empty()) parts << "--reference" << word(reference);
+  return parts.join(' ');
+}
+
 QString compareCommand(const SessionState& state) {
   if (!state.file) return {};
+  if (state.comparesFiles()) return diffCommand(state);
   QStringList parts = {"nibblescope-cli", "compare", word(state.file->path.string()), "--tensor", word(state.tensor)};
   for (const auto& candidate : state.candidates) parts << word(candidate.choice.text());
   if (state.candidates.empty() && state.choice) parts << word(state.choice->text());
@@ -95,10 +107,12 @@ QString compareCommand(const SessionState& state) {
 }
 
 QString inspectCommand(const SessionState& state, const Cell& cell) {
-  if (!state.file || !state.choice) return {};
+  const bool stored = state.storedLayer() != nullptr;
+  if (!state.file || (!state.choice && !stored)) return {};
   QStringList parts = {"nibblescope-cli", "inspect", word(state.file->path.string()), "--tensor", word(state.tensor)};
   parts << "--row" << QString::number(cell.row) << "--column" << QString::number(cell.column);
-  parts << "--scheme" << word(state.choice->text());
+  if (!stored) parts << "--scheme" << word(state.choice->text());
+  if (!state.reading().empty()) parts << "--reading" << word(state.reading());
   return parts.join(' ');
 }
 
@@ -108,8 +122,10 @@ bool copiesRest(const ExportSettings& settings) {
 }
 
 QString exportCommand(const SessionState& state) {
-  if (!state.file || !state.choice) return {};
-  QStringList parts = {"nibblescope-cli", "export", word(state.file->path.string()), word(state.choice->text())};
+  const bool stored = state.storedLayer() != nullptr;
+  if (!state.file || (!state.choice && !stored)) return {};
+  QStringList parts = {"nibblescope-cli", "export", word(state.file->path.string())};
+  if (!stored) parts << word(state.choice->text());  // without a scheme the codes of packed layers are kept
   parts << "--format" << word(state.exporting.format) << "--out" << word(state.exporting.out);
   if (!state.exporting.runtime.empty()) parts << "--target" << word(state.exporting.runtime);
   if (copiesRest(state.exporting)) parts << "--all";

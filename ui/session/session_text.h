@@ -13,7 +13,8 @@ SessionFile writeSession(const SessionState& state);
 // Fills everything but `file`; refuses choices that this program does not know.
 Status readSession(const SessionFile& file, SessionState& state);
 
-QString compareCommand(const SessionState& state);
+QString compareCommand(const SessionState& state);  // of what the Compare page shows: schemes, or two files
+QString diffCommand(const SessionState& state);
 QString inspectCommand(const SessionState& state, const Cell& cell);
 // Whether what is not quantized goes along: asked for, and the format has a place for it (an .npz holds quantized tensors only).
 bool copiesRest(const ExportSettings& settings);

@@ -56,8 +56,9 @@ Status findLargest(TensorFacts& facts) {
 
 }  // namespace
 
-Result<std::shared_ptr<const TensorFacts>> readFacts(const OpenedFile& file, const std::string& name, const Context& context) {
-  auto tensor = file.weights->read(name);
+Result<std::shared_ptr<const TensorFacts>> readFacts(const OpenedFile& file, const std::string& name, const std::string& reading,
+                                                     const Context& context) {
+  auto tensor = file.weights->read(name, reading);
   if (!tensor) return fail(tensor.error());
   if (tensor->size() == 0) return fail(name + ": the tensor is empty (" + toText(tensor->shape()) + ")");
   auto statistics = tensorStatistics(*tensor, context);
@@ -66,7 +67,7 @@ Result<std::shared_ptr<const TensorFacts>> readFacts(const OpenedFile& file, con
   if (!rows) return fail(rows.error());
   auto histogram = histogramOf(*tensor, *statistics, context);
   if (!histogram) return fail(histogram.error());
-  auto facts = std::make_shared<TensorFacts>(TensorFacts{*tensor, *statistics, std::move(*rows), std::move(*histogram), {}});
+  auto facts = std::make_shared<TensorFacts>(TensorFacts{*tensor, reading, *statistics, std::move(*rows), std::move(*histogram), {}});
   NIBBLE_TRY(findLargest(*facts));
   return facts;
 }
