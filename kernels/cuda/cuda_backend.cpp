@@ -9,7 +9,7 @@ namespace {
 
 // Callers ask unusableReason() first; a call that comes anyway is our own mistake.
 [[noreturn]] void refuse() {
-  std::fprintf(stderr, "cuda backend called, although this version has no CUDA kernels\n");
+  std::fprintf(stderr, "cuda backend called, although it is not usable\n");
   std::abort();
 }
 
@@ -17,7 +17,7 @@ class CudaBackend final : public Backend {
  public:
   std::string_view name() const override { return "cuda"; }
   std::string_view description() const override { return "NVIDIA GPU"; }
-  std::string_view unusableReason() const override { return "this version has no CUDA kernels"; }
+  std::string_view unusableReason() const override { return "its kernels exist, but this version does not call them yet"; }
   void parallelFor(std::size_t, std::size_t, const RangeBody&) const override { refuse(); }
   void ranges(const GroupView&, float*, float*) const override { refuse(); }
   void encodeAffine(const GroupView&, CodeRule, const float*, const float*, int, std::uint8_t*) const override { refuse(); }

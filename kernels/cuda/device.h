@@ -40,8 +40,9 @@ NIBBLE_BOTH constexpr std::size_t ceilDiv(std::size_t a, std::size_t b) {
 
 }  // namespace nibble::kernels::NIBBLE_CUDA_SPACE
 
+// Host code that only calls launches needs neither.
 #ifdef __CUDACC__
 #include "kernels/cuda/device_gpu.h"
-#else
+#elif defined(NIBBLE_EMULATED)
 #include "kernels/cuda/device_host.h"
 #endif

@@ -30,10 +30,12 @@ NIBBLE_DEVICE void stageTile(const PackedColumns& packed, const std::uint16_t* x
     const std::size_t offset = (t - run.v[0]) % stages * stageBytes<eights>;
     stageWords<aligned>(packed, load(packed.tiles + t), first, offset);
     const Shared<Quad<std::uint32_t>> inputs(offset + tileWordBytes, eights * 8 * inputStride / 8);
-    for (unsigned i = threadIndex(); i < eights * 8 * 4; i += tileThreads)
-      inputs.copyLater(
-          i / 4 * (inputStride / 8) + i % 4,
-          reinterpret_cast<const Quad<std::uint32_t>*>(x + (i / 4) * packed.inputs() + std::size_t{t} * 32) + i % 4);
+    // Eight lanes copy one quarter of eight rows, which lie in different banks.
+    for (unsigned i = threadIndex(); i < eights * 8 * 4; i += tileThreads) {
+      const unsigned m = i / 32 * 8 + i % 8, quarter = i % 32 / 8;
+      inputs.copyLater(m * (inputStride / 8) + quarter,
+                       reinterpret_cast<const Quad<std::uint32_t>*>(x + m * packed.inputs() + std::size_t{t} * 32) + quarter);
+    }
   }
   closeCopies();
 }
