@@ -103,7 +103,7 @@ Status measureAll(const PlannedTensor& planned, const CompareJob& job, const Con
   Context quiet = context;
   quiet.progress = nullptr;
   NIBBLE_TRY(checkWeights(*tensor, quiet));
-  auto bound = memorylessBound(reference ? *reference : *tensor, quiet);
+  auto bound = boundOf(reference ? *job.reference : *job.weights, planned.name, reference ? *reference : *tensor, quiet);
   if (!bound) return fail(bound.error());
   const auto shared = std::make_shared<const MemorylessBound>(*std::move(bound));
   for (const Choice* choice : planned.choices) {
@@ -133,6 +133,14 @@ Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Cont
   for (const PlannedTensor& planned : plans) NIBBLE_TRY(measureAll(planned, job, context, found));
   if (found.empty()) return fail("no candidate fits any of these tensors");
   return found;
+}
+
+Result<MemorylessBound> boundOf(const WeightList& weights, const std::string& name, const Tensor& tensor, const Context& context) {
+  if (weights.packedLayer(name) == nullptr) return memorylessBound(tensor, context);
+  MemorylessBound none;
+  none.weights = tensor.size();
+  none.refusal = "the weights are those of a packed layer, the few values its codes allow: they have no density to bound";
+  return none;
 }
 
 }  // namespace nibble

@@ -43,4 +43,7 @@ struct CompareJob {
 // Where the context knows E[x^2] of a tensor's inputs, its candidates have a weightedMse. What cannot be done is found before work starts: a refused choice, a reference of another shape.
 Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Context& context);
 
+// The memoryless bound of a tensor of the list. A packed layer has none: its weights are the few values its codes allow.
+Result<MemorylessBound> boundOf(const WeightList& weights, const std::string& name, const Tensor& tensor, const Context& context);
+
 }  // namespace nibble

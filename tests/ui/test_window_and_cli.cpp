@@ -146,7 +146,12 @@ class TestWindowAndCli : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(idle(session), 20000);
     QStringList arguments{"compare", packed("gptq-4b-g32-asym"), "--tensor", QString::fromStdString(session.state().tensor), "--json"};
     for (const Choice& choice : choices) arguments << QString::fromStdString(choice.text());
-    compareFigures(session, runCli(arguments).json()["candidates"], choices.size());
+    const json cli = runCli(arguments).json();
+    compareFigures(session, cli["candidates"], choices.size());
+    // Values on the levels of a file have no density: no bound, and it is said why.
+    QVERIFY(session.comparer().bound() != nullptr && !session.comparer().bound()->ok());
+    QVERIFY(cli["candidates"][0]["decibelsFromBound"].is_null());
+    QCOMPARE(cli["bounds"][0]["note"].get<std::string>(), session.comparer().bound()->note());
   }
 
   void twoFiles() {

@@ -61,10 +61,10 @@ void TransformBar::show(const Choice& choice, std::optional<MatrixSize> size) {
     button->setEnabled(!refusal);
     const QString needs = transform->info().needs == Needs::Nothing ? QString() : tr("\nneeds activation data, which the window cannot give yet");
     button->setToolTip(refusal ? string(*refusal) : string(transform->info().summary) + needs);
+    if (button->property("impossible").toBool() == refusal.has_value()) continue;
     QFont font = button->font();
     font.setStrikeOut(refusal.has_value());
     button->setFont(font);
-    if (button->property("impossible").toBool() == refusal.has_value()) continue;
     button->setProperty("impossible", refusal.has_value());
     restyle(button);
   }

@@ -181,7 +181,7 @@ void ExplorePage::chooseCell(std::uint64_t row, std::uint64_t column) {
 void ExplorePage::followSession(const SessionState& before) {
   const auto& now = m_session.state();
   const bool other = now.choice != before.choice || now.asStored != before.asStored || now.tensor != before.tensor || now.reading() != before.reading();
-  if (other && m_session.explorer().lane().busy()) setExactness(tr("working"), "chip");  // what is shown is not of this choice yet
+  if (other && m_session.explorer().lane().busy()) m_exactness->setText(tr("working"));  // what is shown is not of this choice yet
   if (now.view != before.view) {
     showLevels();
     if (now.viewOption("matrix.quantity", "value") != before.viewOption("matrix.quantity", "value") ||

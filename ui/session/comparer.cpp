@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/comparer.h"
 
+#include "core/run/compare.h"
 #include "core/run/near_size.h"
 #include "core/run/run.h"
 #include "ui/session/session.h"
@@ -88,7 +89,7 @@ void Comparer::startMissing() {
                  Context quiet = job.context;
                  quiet.progress = nullptr;
                  if (!boundKnown && checkWeights(*tensor, quiet)) {
-                   auto bound = memorylessBound(*tensor, quiet);
+                   auto bound = boundOf(*file->weights, name, *tensor, quiet);
                    if (!bound) return fail(bound.error());
                    job.post([this, known = std::make_shared<const MemorylessBound>(*std::move(bound))] {
                      m_bound = known;
