@@ -9,6 +9,7 @@
 #include "core/formats/tools.h"
 #include "core/io/atomic_file.h"
 #include "core/io/npy.h"
+#include "core/quant/decode.h"
 #include "core/run/run.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ constexpr const char* configFile = "config.json";
 
 bool isSingleFile(const ExportJob& job) {
   const std::string extension = job.out.extension().string();
-  return job.format->info().extension == ".npz" || extension == ".safetensors" || extension == ".npz" || extension == ".npy";
+  return job.format->info().extension != ".safetensors" || extension == ".safetensors" || extension == ".npz" || extension == ".npy";
 }
 
 // One export from choice to published files; everything it holds dies with it.
@@ -35,7 +36,11 @@ class Export {
  public:
   Export(const ExportJob& job, const Context& context,
          const std::function<void(ExportStage, std::size_t, std::size_t)>& onStage)
-      : m_job(job), m_context(context), m_onStage(onStage), m_single(isSingleFile(job)) {}
+      : m_job(job),
+        m_context(context),
+        m_onStage(onStage),
+        m_single(isSingleFile(job)),
+        m_file(job.format->modelFile({*job.checkpoint, job.runtime, job.mix, job.all})) {}
 
   Result<ExportResult> run() {
     stage(ExportStage::Preflight, 0);
@@ -65,8 +70,8 @@ class Export {
         std::find(about.runtimes.begin(), about.runtimes.end(), m_job.runtime) == about.runtimes.end())
       return fail(std::string(about.id) + " is not loaded by " + m_job.runtime + ", only by: " + runtimeNames());
     const std::string extension = m_job.out.extension().string();
-    if (m_single && !extension.empty() && extension != about.extension &&
-        (extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
+    if (m_single && extension != about.extension &&
+        (m_file || extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
       return fail(m_job.out.string() + ": " + std::string(about.id) + " is written as " + std::string(about.extension));
     if (m_job.all && about.extension == ".npz")
       return fail("an .npz holds quantized tensors only; use a safetensors format to copy the others");
@@ -91,7 +96,7 @@ class Export {
     for (const auto& [name, choice] : m_job.tensors) {
       stage(ExportStage::Quantize, m_layers.size());
       if (m_context.stopRequested()) return cancelled();
-      const auto tensor = m_job.checkpoint->read(name);
+      const auto tensor = readWeights(name);
       if (!tensor) return fail(tensor.error());
       auto outcome = nibble::run(*tensor, choice, m_context, options);
       if (!outcome) return fail(outcome.error());
@@ -108,6 +113,16 @@ class Export {
       m_result.tensors.push_back(std::move(exported));
     }
     return {};
+  }
+
+  Result<Tensor> readWeights(const std::string& name) const {
+    for (const DetectedLayer& packed : m_job.decoded) {
+      if (packed.layer.name != name) continue;
+      const auto layer = packed.format->read(*m_job.checkpoint, packed.layer);
+      if (!layer) return fail(layer.error().within(name));
+      return Tensor::fromFloats(name, packed.layer.shape, decodeAll(*layer));
+    }
+    return m_job.checkpoint->read(name);
   }
 
   Status convertAll() {
@@ -147,14 +162,16 @@ class Export {
   Status applyRules() {
     if (m_context.stopRequested()) return cancelled();
     m_result.preflight = m_job.format->preflight(m_job.runtime, m_layers);
-    if (!m_job.format->info().runtimes.empty()) {
+    if (m_file) {
+      for (RuleResult& rule : m_file->preflight(m_layers)) m_result.preflight.push_back(std::move(rule));
+    } else if (!m_job.format->info().runtimes.empty()) {
       for (RuleResult& rule : modelRules(m_job.runtime, m_layers, modelFacts())) m_result.preflight.push_back(std::move(rule));
       m_result.advice = modelAdvice(m_layers, modelFacts());
     }
     std::uint64_t weights = 0;
     for (const ExportedTensor& tensor : m_result.tensors) weights += tensor.weights;
     m_result.preflight.push_back({"No weight is NaN or infinite", true, true, "0 of " + text::number(weights), "every format"});
-    if (!m_job.format->info().runtimes.empty()) m_result.preflight.push_back(configRule());
+    if (!m_file && !m_job.format->info().runtimes.empty()) m_result.preflight.push_back(configRule());
     m_result.preflightOk = std::all_of(m_result.preflight.begin(), m_result.preflight.end(),
                                        [](const RuleResult& rule) { return !rule.asked || rule.ok; });
     return {};
@@ -197,6 +214,30 @@ class Export {
     return {};
   }
 
+  // From here on layers have the names and rows they have in the file; those without a place there are gone.
+  Status placeAll() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < m_layers.size(); ++i) {
+      if (m_context.stopRequested()) return cancelled();
+      if (m_layers[i].bias) m_placedNames.insert(formats::moduleName(m_layers[i].name) + ".bias");
+      m_placedNames.insert(m_layers[i].name);
+      auto placed = m_file->place(m_layers[i]);
+      if (!placed) return fail(placed.error());
+      if (placed->layer.tensor == nullptr) continue;
+      m_layers[kept] = std::move(placed->layer);
+      if (placed->tensor) m_quantized[i] = std::move(placed->tensor);
+      if (kept != i) {
+        m_quantized[kept] = std::move(m_quantized[i]);
+        m_result.tensors[kept] = std::move(m_result.tensors[i]);
+      }
+      ++kept;
+    }
+    m_layers.resize(kept);
+    m_quantized.resize(kept);
+    m_result.tensors.resize(kept);
+    return kept != 0 ? Status{} : fail("nothing to export: the file has no place for any of the tensors");
+  }
+
   static void removePrefix(const std::string& prefix, std::vector<RawTensor>& arrays) {
     for (RawTensor& array : arrays)
       if (array.name.starts_with(prefix)) array.name.erase(0, prefix.size());
@@ -204,9 +245,10 @@ class Export {
 
   // Tensors that stay as they are, as views of the source.
   Status addCopies() {
-    std::set<std::string> taken;
-    for (const DetectedLayer& packed : m_job.packed)
-      for (const std::size_t part : packed.layer.parts) taken.insert(m_job.checkpoint->entries()[part].name);
+    std::set<std::string> taken = m_placedNames;
+    for (const auto* layers : {&m_job.packed, &m_job.decoded})
+      for (const DetectedLayer& packed : *layers)
+        for (const std::size_t part : packed.layer.parts) taken.insert(m_job.checkpoint->entries()[part].name);
     for (const ExportLayer& layer : m_layers) taken.insert(layer.name);
     for (const auto& arrays : m_arrays)
       for (const RawTensor& array : arrays) taken.insert(array.name);
@@ -215,18 +257,24 @@ class Export {
       if (taken.count(entry.name) != 0) continue;
       auto tensor = m_job.checkpoint->read(i);
       if (!tensor) return fail(tensor.error());
-      RawTensor copy;
-      copy.name = entry.name;
-      copy.type = entry.type;
-      copy.shape = entry.shape;
-      if (tensor->bytes().empty())
-        copy.borrowed = {};
-      else
-        copy.borrowed = tensor->bytes();
+      auto copy = m_file ? m_file->copy(entry, *tensor) : plainCopy(entry, *tensor);
+      if (!copy) return fail(copy.error());
       m_copied.push_back(std::move(*tensor));
-      m_copies.push_back(std::move(copy));
+      if (*copy) m_copies.push_back(std::move(**copy));
     }
+    if (m_file)
+      for (RawTensor& further : m_file->further()) m_copies.push_back(std::move(further));
     return {};
+  }
+
+  static Result<std::optional<RawTensor>> plainCopy(const TensorEntry& entry, const Tensor& tensor) {
+    if (entry.block) return fail(entry.name + ": is stored in a block type, which can be copied into the same container only");
+    RawTensor copy;
+    copy.name = entry.name;
+    copy.type = entry.type;
+    copy.shape = entry.shape;
+    if (!tensor.bytes().empty()) copy.borrowed = tensor.bytes();
+    return std::optional(std::move(copy));
   }
 
   std::vector<std::string> leftAlone() const {
@@ -240,6 +288,7 @@ class Export {
   }
 
   Status writeAndProve() {
+    if (m_file) NIBBLE_TRY(placeAll());
     NIBBLE_TRY(packAll());
     if (m_job.all) NIBBLE_TRY(addCopies());
     auto staging = Staging::create(m_job.out, !m_single);
@@ -262,6 +311,7 @@ class Export {
       seen.name = array.name;
       seen.type = array.type;
       seen.shape = array.shape;
+      seen.block = array.block;
       seen.borrowed = array.bytes();
       views.push_back(std::move(seen));
     };
@@ -269,6 +319,11 @@ class Export {
     std::for_each(m_copies.begin(), m_copies.end(), view);
     if (m_context.stopRequested()) return cancelled();
     if (m_job.format->info().extension == ".npz") return writeNpz(path, views);
+    if (m_file) {
+      NIBBLE_TRY(m_file->write(path, views));
+      for (const Tensor& tensor : m_copied) NIBBLE_TRY(tensor.intact());
+      return {};
+    }
     auto file = AtomicFile::create(path);
     if (!file) return fail(file.error());
     NIBBLE_TRY(writeSafetensors(*file, views, m_job.format->metadata()));
@@ -300,7 +355,7 @@ class Export {
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
       if (m_context.stopRequested()) return cancelled();
       const std::string name = entry.path().filename().string();
-      if (!entry.is_regular_file() || !isSideFile(entry.path()) || (!m_job.packed.empty() && describesPacking(name)) ||
+      if (!entry.is_regular_file() || !isSideFile(entry.path()) || (!(m_job.packed.empty() && m_job.decoded.empty()) && describesPacking(name)) ||
           std::find(m_names.begin(), m_names.end(), name) != m_names.end())
         continue;
       fs::copy_file(entry.path(), staging.place(name), error);
@@ -347,6 +402,8 @@ class Export {
   const Context& m_context;
   const std::function<void(ExportStage, std::size_t, std::size_t)>& m_onStage;
   bool m_single;
+  std::unique_ptr<ModelFile> m_file;  // null: arrays under the source's names
+  std::set<std::string> m_placedNames;  // of the source, that `m_file` has taken
   ExportResult m_result;
   std::vector<std::shared_ptr<const QuantizedTensor>> m_quantized;
   std::vector<ExportLayer> m_layers;

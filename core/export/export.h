@@ -17,9 +17,11 @@ struct ExportJob {
   std::shared_ptr<const Checkpoint> checkpoint;
   std::vector<std::pair<std::string, Choice>> tensors;  // name, choice
   std::vector<DetectedLayer> packed;  // packed layers of the checkpoint, taken over with their codes (convert.h)
+  std::vector<DetectedLayer> decoded;  // packed layers that `tensors` name: decoded, then quantized again
   const Format* format = nullptr;
   std::string runtime;        // a target whose rules must hold; empty: the format's own rules
-  std::filesystem::path out;  // a file for .npz, .npy and .safetensors names, else a directory
+  std::string mix;            // the named mix that `tensors` follow; empty: none
+  std::filesystem::path out;  // a file for .npz, .npy, .gguf and .safetensors names, else a directory
   bool all = false;           // copy what is not quantized
   bool verify = true;
   bool dryRun = false;  // pre-flight only

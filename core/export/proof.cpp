@@ -14,9 +14,16 @@ namespace {
 
 constexpr std::uint64_t stripWeights = 1 << 16;
 
+// As the proof container says it.
+std::string typeOf(const RawTensor& array) {
+  if (array.block) return "ggml " + std::to_string(static_cast<unsigned>(*array.block));
+  return std::string(info(array.type).name);
+}
+
 Status sameBytes(const proof::Container& file, const RawTensor& array) {
   const auto written = file.read(array.name);
   if (!written) return fail(written.error());
+  if (file.isGguf() && written->type != typeOf(array)) return fail(array.name + ": the type read back differs from that written");
   const std::span<const std::byte> wanted = array.bytes();
   const bool same = written->shape == array.shape && written->bytes.size() == wanted.size() &&
                     (wanted.empty() || std::memcmp(written->bytes.data(), wanted.data(), wanted.size()) == 0);

@@ -10,6 +10,7 @@
 #include "core/quant/quantized_tensor.h"
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,12 +44,38 @@ struct RuleResult {
   std::string source;  // where the rule stands: "hqq 0.2.8 core/quantize.py"
 };
 
+// The export a format with a container of its own writes a file for.
+struct ModelSource {
+  const Checkpoint& checkpoint;
+  std::string runtime;  // that is to load it; empty: none is named
+  std::string mix;      // of which the layers' schemes are ("Q4_K_M"); empty: of none
+  bool whole = false;   // what is not quantized is copied
+};
+
+// One file with a container of its own: which names and which order of rows the layers have there, what becomes of copied
+// tensors, what else the file says. Everything is shown under the names the file uses; the values are those of `place`.
+class ModelFile {
+ public:
+  struct Placed {
+    ExportLayer layer;                              // without a tensor: the file has no place for it, nor misses it
+    std::shared_ptr<const QuantizedTensor> tensor;  // what `layer.tensor` points to, where it is not the source's
+  };
+  virtual ~ModelFile() = default;
+  // What the runtime asks of the model as a whole. The functions below are for models that pass.
+  [[nodiscard]] virtual std::vector<RuleResult> preflight(const std::vector<ExportLayer>& layers) const = 0;
+  [[nodiscard]] virtual Result<Placed> place(const ExportLayer& layer) const = 0;
+  // A tensor that is not quantized; `none`: the file does not have it. The answer may borrow the tensor's bytes.
+  [[nodiscard]] virtual Result<std::optional<RawTensor>> copy(const TensorEntry& entry, const Tensor& tensor) const = 0;
+  [[nodiscard]] virtual std::vector<RawTensor> further() const = 0;  // tensors that the source does not have
+  [[nodiscard]] virtual Status write(const std::filesystem::path& path, const std::vector<RawTensor>& arrays) const = 0;
+};
+
 struct FormatInfo {
   std::string_view id;       // "hqq"
   std::string_view summary;  // "HQQ safetensors, W_q in 4bit_u8 ..."
   std::string_view reference;
   std::vector<std::string_view> runtimes;  // that load it: "transformers", "vllm"; empty: no runtime, an interchange file
-  std::string_view extension;              // ".safetensors" or ".npz"
+  std::string_view extension;              // ".safetensors", ".npz" or that of its own container
 };
 
 class Format {
@@ -70,6 +97,8 @@ class Format {
   // matrices of the model that stay as they are.
   [[nodiscard]] virtual Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers,
                                                       const std::vector<std::string>& leftAlone) const = 0;
+  // Null: an export is arrays under the source's names, in a .safetensors or .npz file.
+  [[nodiscard]] virtual std::unique_ptr<ModelFile> modelFile(const ModelSource& source) const;
   // Further small files beside the weights (quantize_config.json): name and text.
   [[nodiscard]] virtual Result<std::vector<std::pair<std::string, std::string>>> sideFiles(
       const std::vector<ExportLayer>& layers, const std::vector<std::string>& leftAlone) const;

@@ -18,11 +18,13 @@ const Format& mlxFormat();
 const Format& quantoFormat();
 const Format& torchaoFormat();
 const Format& document000Format();
+const Format& ggufFormat();
 
 std::span<const Format* const> allFormats() {
   static const Format* const formats[] = {
       &npzFormat(),  &hqqFormat(),  &bnbFormat(),               &gptqFormat(), &gptqV2Format(), &gptqPlanarFormat(), &awqFormat(),
-      &exl2Format(), &mbwqFormat(), &compressedTensorsFormat(), &mlxFormat(),  &quantoFormat(), &torchaoFormat(),    &document000Format()};
+      &exl2Format(), &mbwqFormat(), &compressedTensorsFormat(), &mlxFormat(),  &quantoFormat(), &torchaoFormat(),    &document000Format(),
+      &ggufFormat()};
   return formats;
 }
 
@@ -35,6 +37,10 @@ const Format* findFormat(std::string_view id) {
 Result<std::vector<std::pair<std::string, std::string>>> Format::sideFiles(const std::vector<ExportLayer>&,
                                                                            const std::vector<std::string>&) const {
   return std::vector<std::pair<std::string, std::string>>{};
+}
+
+std::unique_ptr<ModelFile> Format::modelFile(const ModelSource&) const {
+  return nullptr;
 }
 
 Result<QuantizedTensor> Format::readAs(const Checkpoint& checkpoint, const PackedLayer& layer, std::string_view reading) const {

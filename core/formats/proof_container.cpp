@@ -170,12 +170,15 @@ Status Container::openNpz() {
 Result<Container> Container::open(const std::filesystem::path& file) {
   Container container;
   container.m_file = file;
-  char magic[2] = {};
+  char magic[4] = {};
   std::ifstream stream(file, std::ios::binary);
-  if (!stream.read(magic, 2)) return fail(file.string() + ": cannot be read back");
+  if (!stream.read(magic, 4)) return fail(file.string() + ": cannot be read back");
   container.m_zip = magic[0] == 'P' && magic[1] == 'K';
+  container.m_gguf = std::memcmp(magic, "GGUF", 4) == 0;
   try {
-    const Status opened = container.m_zip ? container.openNpz() : container.openSafetensors();
+    const Status opened = container.m_zip    ? container.openNpz()
+                          : container.m_gguf ? container.openGguf()
+                                             : container.openSafetensors();
     if (!opened) return fail(opened.error().within(file.string()));
   } catch (const std::exception& error) {
     return fail(file.string() + ": " + error.what());

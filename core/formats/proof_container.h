@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The container reader of the proof decoders: finds an array in a written .safetensors or .npz file and gives its bytes. On
+// The container reader of the proof decoders: finds an array in a written .safetensors, .npz or .gguf file and gives its bytes. On
 // purpose it shares nothing with core/io and core/quant (plain std, nlohmann-json and libzip), so that a mistake there cannot
 // hide itself. The kind of file is told by its first bytes, not its name. Also the few numeric facts proofs need: halves.
 #pragma once
@@ -14,7 +14,7 @@
 namespace nibble::proof {
 
 struct Array {
-  std::string type;  // as in safetensors: "U8", "U16", "I32", "I64", "F16", "BF16", "F32"
+  std::string type;  // as in safetensors: "U8", "U16", "I32", "I64", "F16", "BF16", "F32"; "ggml 12": GGUF's block types
   std::vector<std::uint64_t> shape;
   std::vector<unsigned char> bytes;
 
@@ -29,6 +29,8 @@ class Container {
  public:
   static Result<Container> open(const std::filesystem::path& file);
   [[nodiscard]] std::vector<std::string> names() const;
+  // Whether `Array::type` is what the file itself says, in these words (.npz has words of its own).
+  [[nodiscard]] bool isGguf() const { return m_gguf; }
   [[nodiscard]] bool has(const std::string& name) const { return m_places.count(name) != 0; }
   [[nodiscard]] Result<Array> read(const std::string& name) const;
   // A single number of an integer type.
@@ -42,8 +44,9 @@ class Container {
   };
   Status openSafetensors();
   Status openNpz();
+  Status openGguf();
   std::filesystem::path m_file;
-  bool m_zip = false;
+  bool m_zip = false, m_gguf = false;
   std::map<std::string, Place> m_places;
 };
 

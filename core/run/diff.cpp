@@ -2,6 +2,7 @@
 #include "core/run/diff.h"
 
 #include "core/base/text.h"
+#include "core/io/tensor_names.h"
 #include "core/quant/encode.h"
 #include "kernels/backend.h"
 
@@ -31,8 +32,27 @@ bool endsName(std::string_view longer, std::string_view shorter) {
   return longer.size() > shorter.size() && longer.ends_with(shorter) && longer[longer.size() - shorter.size() - 1] == '.';
 }
 
+// One name as Hugging Face has it, the other as llama.cpp does.
+bool isLlamaCppNameOf(const std::string& name, const std::string& other) {
+  const auto found = llamaCppName(other);
+  return found && !found->expert && found->name == name;
+}
+
 bool samePlace(const WeightItem& a, const WeightItem& b) {
-  return a.shape == b.shape && (endsName(a.name, b.name) || endsName(b.name, a.name));
+  if (a.shape != b.shape) return false;
+  return endsName(a.name, b.name) || endsName(b.name, a.name) || isLlamaCppNameOf(a.name, b.name) || isLlamaCppNameOf(b.name, a.name);
+}
+
+// llama.cpp has the rows of a Llama's queries and keys in another order than Hugging Face.
+bool rowsAreMoved(const WeightList& list, const std::string& name) {
+  const bool moves = name.ends_with(".attn_q.weight") || name.ends_with(".attn_k.weight") || name.ends_with(".attn_q.bias") ||
+                     name.ends_with(".attn_k.bias");
+  if (!moves) return false;
+  const auto& metadata = list.checkpoint().metadata();
+  return std::find(metadata.begin(), metadata.end(), std::pair<std::string, std::string>("general.architecture", "llama")) != metadata.end();
+}
+bool inAnotherOrder(const WeightList& a, const std::string& nameA, const WeightList& b, const std::string& nameB) {
+  return nameA != nameB && rowsAreMoved(a, nameA) != rowsAreMoved(b, nameB);
 }
 
 // The only item of `list` at the place of `item`; null: there is none, or more than one.
@@ -94,8 +114,11 @@ std::vector<Pair> matchAll(const DiffJob& job) {
       onlyA.push_back(item);
       continue;
     }
-    pairs.push_back({item, partner});
     taken.insert(partner);
+    if (inAnotherOrder(*job.a, item->name, *job.b, partner->name))
+      warn(job, item->name + " and " + partner->name + " have their rows in different orders: left out");
+    else
+      pairs.push_back({item, partner});
   }
   std::erase_if(restB, [&](const WeightItem* item) { return taken.count(item) != 0; });
   warnOfRest(job, onlyA, "A");
@@ -116,6 +139,8 @@ Result<std::vector<Pair>> matchNamed(const DiffJob& job) {
     if (!takesPart(*item) || !takesPart(*partner)) return fail(name + ": is neither floating nor a packed layer in both");
     if (partner->shape != item->shape)
       return fail(name + " is " + toText(item->shape) + " in A and " + toText(partner->shape) + " in B");
+    if (inAnotherOrder(*job.a, item->name, *job.b, partner->name))
+      return fail(name + " has its rows in another order in B: llama.cpp moves those of queries and keys");
     pairs.push_back({item, partner});
   }
   return pairs;
@@ -144,7 +169,7 @@ Result<Side> readSide(const WeightList& list, const WeightItem& item, const std:
 Result<std::optional<Tensor>> referenceFor(const DiffJob& job, const WeightItem& item) {
   if (job.reference == nullptr) return std::optional<Tensor>();
   const WeightItem* there = partnerOf(item, *job.reference);
-  if (there == nullptr || there->shape != item.shape) {
+  if (there == nullptr || there->shape != item.shape || inAnotherOrder(*job.a, item.name, *job.reference, there->name)) {
     warn(job, item.name + ": the reference has no tensor like it of shape " + toText(item.shape));
     return std::optional<Tensor>();
   }

@@ -5,6 +5,7 @@
 #include "core/export/export.h"
 #include "core/export/proof.h"
 #include "core/io/atomic_file.h"
+#include "core/io/gguf.h"
 #include "core/io/npy.h"
 #include "core/quant/decode.h"
 #include "core/run/run.h"
@@ -12,6 +13,7 @@
 
 #include <QtTest>
 
+#include <cmath>
 #include <fstream>
 #include <set>
 
@@ -24,6 +26,7 @@ struct Case {
   const char *name, *format, *choice;
   std::uint64_t rows, columns;
   std::set<std::string> harmless{};  // bits that change no value, so that only the comparison of bytes can see them
+  bool awayFromZero = false;         // a float's sign means nothing at 0
 };
 
 // Odd counts and filled-up groups stand among them: their padding is checked as well.
@@ -55,17 +58,39 @@ const Case cases[] = {
     {"mlx 5", "mlx", "minmax:bits=5,group=64,params=bf16", 4, 64},
     {"document 000", "document000", "minmax:bits=3,group=12", 5, 7},
     {"document 000, 2 bits", "document000", "minmax:bits=2,group=12,params=f32", 4, 9, {"m.bits:0"}},
+    {"gguf q4_0", "gguf", "q4_0", 2, 64},
+    {"gguf q4_1", "gguf", "q4_1", 2, 64},
+    {"gguf q5_0", "gguf", "q5_0", 2, 64},
+    {"gguf q5_1", "gguf", "q5_1", 2, 64},
+    {"gguf q8_0", "gguf", "q8_0", 1, 64},
+    {"gguf q2_k", "gguf", "q2_k", 1, 256},
+    {"gguf q3_k", "gguf", "q3_k", 1, 256},
+    {"gguf q4_k", "gguf", "q4_k", 1, 256},
+    {"gguf q5_k", "gguf", "q5_k", 1, 256},
+    {"gguf q6_k", "gguf", "q6_k", 1, 256},
+    {"gguf iq4_nl", "gguf", "iq4_nl", 2, 64},
+    {"gguf iq4_xs", "gguf", "iq4_xs", 1, 256},
+    {"gguf tq1_0", "gguf", "tq1_0", 2, 256},
+    {"gguf tq2_0", "gguf", "tq2_0", 1, 256},
+    {"gguf q1_0", "gguf", "q1_0", 4, 128},
+    {"gguf q2_0", "gguf", "q2_0", 4, 64},
+    {"gguf mxfp4", "gguf", "mxfp4:variant=ggml", 2, 64, {}, true},
+    {"gguf nvfp4", "gguf", "nvfp4:variant=ggml", 2, 64, {}, true},
+    {"gguf f16", "gguf", "float:type=f16", 2, 32},
+    {"gguf bf16", "gguf", "float:type=bf16", 2, 32},
+    {"gguf of uniform", "gguf", "uniform:bits=8,granularity=channel,symmetric=true,params=f16", 2, 32},
     {"npz integer", "npz", "hqq:bits=4,group=16", 4, 16},
     {"npz table", "npz", "nf4:block=32", 2, 32},
     {"npz codebook", "npz", "codebook:bits=2,granularity=channel", 3, 16},
 };
 
-std::vector<float> weights(std::uint64_t count) {
+std::vector<float> weights(std::uint64_t count, bool awayFromZero) {
   std::vector<float> values(count);
   std::uint32_t state = 12345;
   for (float& value : values) {
     state = state * 1664525u + 1013904223u;
     value = (static_cast<float>(state >> 8) / 16777216.0f - 0.47f) * (state % 11 == 0 ? 3.0f : 1.0f);
+    if (awayFromZero) value = std::copysign(0.5f + std::fabs(value), value);
   }
   return values;
 }
@@ -73,7 +98,7 @@ std::vector<float> weights(std::uint64_t count) {
 class Written {
  public:
   explicit Written(const Case& row) : m_format(findFormat(row.format)) {
-    const Tensor tensor = Tensor::fromFloats("m.weight", {row.rows, row.columns}, weights(row.rows * row.columns));
+    const Tensor tensor = Tensor::fromFloats("m.weight", {row.rows, row.columns}, weights(row.rows * row.columns, row.awayFromZero));
     const auto outcome = run(tensor, *Choice::parse(row.choice), {});
     if (!outcome) qFatal("%s", outcome.error().message.c_str());
     m_tensor = outcome->quantized;
@@ -85,7 +110,8 @@ class Written {
       if (!writeNpz(file(), m_arrays)) qFatal("cannot write");
     } else {
       auto out = AtomicFile::create(file());
-      if (!out || !writeSafetensors(*out, m_arrays) || !out->commit()) qFatal("cannot write");
+      const bool gguf = m_format->info().extension == ".gguf";
+      if (!out || !(gguf ? writeGguf(*out, m_arrays, {}) : writeSafetensors(*out, m_arrays)) || !out->commit()) qFatal("cannot write");
     }
     m_bytes = test::readWhole(file());
     m_shown = decodeAll(*m_tensor);
@@ -146,12 +172,12 @@ class TestFormatFlips : public QObject {
     for (const RawTensor& array : written.arrays()) total += array.bytes().size();
     std::size_t bits = 0, unseenByProof = 0;
     std::set<std::string> unseen;
-    const bool zip = written.bytes().starts_with("PK");
+    const bool anywhere = written.bytes().starts_with("PK") || written.bytes().starts_with("GGUF");
     for (const RawTensor& array : written.arrays()) {
       if (array.bytes().empty()) continue;
       const auto [begin, end] = written.placeOf(array);
       QVERIFY(begin != std::string::npos);
-      QVERIFY(zip || begin >= written.bytes().size() - total);
+      QVERIFY(anywhere || begin >= written.bytes().size() - total);
       for (std::size_t bit = begin * 8; bit < end * 8; ++bit, ++bits) {
         const char byte = written.bytes()[bit / 8];
         written.setByte(bit / 8, static_cast<char>(byte ^ (1 << (bit % 8))));

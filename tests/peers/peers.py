@@ -4,7 +4,7 @@
 quantizers must give the same codes on data no golden file holds. Skips, aloud, what is not installed.
 
 usage: peers.py PATH-OF-nibblescope-cli PATH-OF-SAMPLE.safetensors
-needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel for their own parts
+needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf for their own parts
 """
 import json
 import pathlib
@@ -196,6 +196,150 @@ class GptqPlanar(Peer):
                 index = written["g_idx"]
                 decoded = written["scales"].astype(np.float32)[index].T * (codes - zeros[index].T).astype(np.float32)
                 np.testing.assert_array_equal(decoded, self.shown(scheme)["decoded"])
+
+
+# gguf 0.19 does not decode q1_0 and q2_0.
+GGUF_TYPES = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "tq1_0", "tq2_0",
+              "mxfp4:variant=ggml", "nvfp4:variant=ggml"]
+
+
+class Gguf(Peer):
+    def setUp(self):
+        try:
+            import gguf
+        except ImportError as missing:
+            self.skipTest(f"gguf is not installed: {missing}")
+        super().setUp()
+        self.gguf = gguf
+
+    def reader(self, path):
+        return self.gguf.GGUFReader(path)
+
+    def test_library_decodes_what_was_written(self):
+        """Every block type, and plain floats: the library's own dequantizer gives our floats to the bit."""
+        source, _ = self.random_source((48, 512), 3)
+        for scheme in GGUF_TYPES + ["float:type=f16", "float:type=f32", "mxfp4", "uniform:bits=8,granularity=channel,symmetric=true,params=f16"]:
+            with self.subTest(scheme=scheme):
+                out = self.path / f"{scheme.split(',')[0].replace(':', '-')}.gguf"
+                result = cli("export", source, scheme, "--format", "gguf", "--tensor", "w.weight", "--out", out, "--json")
+                self.assertTrue(result["verified"])
+                (tensor,) = self.reader(out).tensors
+                self.assertEqual(result["sizeBytes"], tensor.n_bytes)
+                decoded = self.gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(48, 512)
+                np.testing.assert_array_equal(decoded, self.shown(scheme, source, "w.weight")["decoded"])
+
+    def test_library_written_files_decode_alike(self):
+        """The library quantizes and writes; we open the file and decode to its floats."""
+        values = np.random.default_rng(4).standard_normal((32, 512)).astype(np.float32)
+        for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"):
+            with self.subTest(type=name):
+                kind = self.gguf.GGMLQuantizationType[name]
+                blocks = self.gguf.quants.quantize(values, kind)
+                path, out = self.path / "theirs.gguf", self.path / "theirs.npy"
+                writer = self.gguf.GGUFWriter(path, "llama")
+                writer.add_tensor("blk.0.attn_q.weight", blocks, raw_dtype=kind)
+                writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
+                cli("decode", path, "--tensor", "blk.0.attn_q.weight", "--out", out)
+                np.testing.assert_array_equal(np.load(out), self.gguf.quants.dequantize(blocks, kind).reshape(values.shape))
+
+    def test_metadata_as_the_library_reads_it(self):
+        model, _ = small_llama(self.path / "model")
+        out = self.path / "model.gguf"
+        cli("export", model, "Q4_K_M", "--format", "gguf", "--target", "llama.cpp", "--out", out)
+        reader = self.reader(out)
+        self.assertEqual(reader.get_field("general.architecture").contents(), "llama")
+        self.assertEqual(reader.get_field("llama.attention.head_count_kv").contents(), 2)
+        self.assertEqual(reader.get_field("general.file_type").contents(), int(self.gguf.LlamaFileType.MOSTLY_Q4_K_M))
+        self.assertEqual(len(reader.get_field("tokenizer.ggml.tokens").contents()), 96)
+        names = {tensor.name for tensor in reader.tensors}
+        wanted = {"token_embd.weight", "output.weight", "output_norm.weight"} | {
+            f"blk.{i}.{name}.weight" for i in range(2) for name in
+            ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")}
+        self.assertEqual(names, wanted)
+
+    def test_model_computes_the_same_logits(self):
+        """The written tensors under llama.cpp's names, in its order of rows, give the source's logits with its rotation."""
+        names = {"token_embd": "model.embed_tokens", "output": "lm_head", "output_norm": "model.norm"}
+        parts = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
+                 "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+                 "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+        names |= {f"blk.{i}.{k}": f"model.layers.{i}.{v}" for i in range(2) for k, v in parts.items()}
+        tokens = [1, 26, 12, 23, 45, 17, 38, 10]
+        for kind, rows in (("llama", True), ("qwen2", False)):
+            folder, weights = small_llama(self.path / kind, kind)
+            wanted = llama_logits(weights, tokens)
+            for scheme, bound in (("float:type=f32", 1e-9), ("q8_0", 0.2), ("Q4_K_M", 3.0)):
+                with self.subTest(model=kind, scheme=scheme):
+                    out = self.path / "m.gguf"
+                    cli("export", folder, scheme, "--all", "--format", "gguf", "--target", "llama.cpp", "--out", out)
+                    written = {}
+                    for tensor in self.reader(out).tensors:
+                        module, ending = tensor.name.rsplit(".", 1)
+                        values = self.gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+                        written[names[module] + "." + ending] = values
+                    self.assertEqual(set(written), set(weights))
+                    self.assertLess(np.abs(llama_logits(written, tokens, rows) - wanted).max(), bound)
+                    out.unlink()
+
+
+def small_llama(folder, model_type="llama"):
+    """A random two-layer model: hidden 128, 4 heads of 32, 2 key heads, intermediate 256, 96 tokens. Folder and weights."""
+    random = np.random.default_rng(5)
+    folder.mkdir()
+    weights = {"model.embed_tokens.weight": (96, 128), "lm_head.weight": (96, 128), "model.norm.weight": (128,)}
+    for i in range(2):
+        p = f"model.layers.{i}."
+        weights |= {p + "input_layernorm.weight": (128,), p + "post_attention_layernorm.weight": (128,),
+                    p + "self_attn.q_proj.weight": (128, 128), p + "self_attn.k_proj.weight": (64, 128),
+                    p + "self_attn.v_proj.weight": (64, 128), p + "self_attn.o_proj.weight": (128, 128),
+                    p + "mlp.gate_proj.weight": (256, 128), p + "mlp.up_proj.weight": (256, 128),
+                    p + "mlp.down_proj.weight": (128, 256)}
+        if model_type == "qwen2":
+            weights |= {p + f"self_attn.{n}_proj.bias": (s,) for n, s in (("q", 128), ("k", 64), ("v", 64))}
+    weights = {name: (random.standard_normal(shape) * (0.1 if len(shape) == 2 else 0.5) + (0 if len(shape) == 2 else 1)).astype(np.float32)
+               for name, shape in weights.items()}
+    save_file(weights, folder / "model.safetensors")
+    config = {"model_type": model_type, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "max_position_embeddings": 128, "vocab_size": 96, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+              "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    vocabulary = {chr(33 + i): i for i in range(93)} | {"AB": 93, "ABC": 94}
+    tokenizer = {"model": {"type": "BPE", "vocab": vocabulary, "merges": [["A", "B"], ["AB", "C"]]},
+                 "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
+                 "added_tokens": [{"id": 95, "content": "<|end|>", "special": True}]}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder, weights
+
+
+def llama_logits(weights, tokens, neighbours=False):
+    """The forward of such a model in float64: rotation of halves as transformers has it, or of neighbours as llama.cpp."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w[name]
+
+    def rotate(x):  # [tokens, heads, 32]
+        angle = np.arange(len(tokens))[:, None] * 10000.0 ** (-np.arange(16) / 16)
+        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        a, b = (x[..., ::2], x[..., 1::2]) if neighbours else (x[..., :16], x[..., 16:])
+        turned = [a * cos - b * sin, b * cos + a * sin]
+        return np.stack(turned, -1).reshape(x.shape) if neighbours else np.concatenate(turned, -1)
+
+    x = w["model.embed_tokens.weight"][tokens]
+    for i in range(2):
+        p = f"model.layers.{i}."
+        h = norm(x, p + "input_layernorm.weight")
+        q, k, v = ((h @ w[f"{p}self_attn.{n}_proj.weight"].T + w.get(f"{p}self_attn.{n}_proj.bias", 0)).reshape(len(tokens), -1, 32)
+                   for n in "qkv")
+        q, k, v = rotate(q), np.repeat(rotate(k), 2, 1), np.repeat(v, 2, 1)
+        scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(32) + np.triu(np.full((len(tokens),) * 2, -np.inf), 1)
+        share = np.exp(scores - scores.max(-1, keepdims=True))
+        share /= share.sum(-1, keepdims=True)
+        x = x + np.einsum("hqk,khd->qhd", share, v).reshape(len(tokens), -1) @ w[p + "self_attn.o_proj.weight"].T
+        h = norm(x, p + "post_attention_layernorm.weight")
+        gate = h @ w[p + "mlp.gate_proj.weight"].T
+        x = x + (gate / (1 + np.exp(-gate)) * (h @ w[p + "mlp.up_proj.weight"].T)) @ w[p + "mlp.down_proj.weight"].T
+    return norm(x, "model.norm.weight") @ w["lm_head.weight"].T
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ QWidget* StartPage::buildCards() {
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(sizes::gap);
   const auto keys = [](const char* text) { return QKeySequence(text).toString(QKeySequence::NativeText); };
-  auto* file = new CardButton("openFileButton", "open-file", tr("Open file..."), tr("safetensors, index, npy, npz"), keys("Ctrl+O"), true);
+  auto* file = new CardButton("openFileButton", "open-file", tr("Open file..."), tr("safetensors, index, gguf, npy, npz"), keys("Ctrl+O"), true);
   auto* folder = new CardButton("openFolderButton", "open-folder", tr("Open folder..."), tr("a checkpoint with its shards"), keys("Ctrl+Shift+O"), false);
   m_sample = new CardButton("openSampleButton", "sample", tr("Open the sample"), tr("MiniLM layer 0"), keys("Ctrl+Shift+S"), false);
   connect(file, &QPushButton::clicked, this, &StartPage::openFileRequested);
