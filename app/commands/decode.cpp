@@ -45,12 +45,12 @@ Result<ExitStatus> decodeCommand(Program& program, const Options& options) {
   if (program.context().stopRequested()) return cancelled();
   NIBBLE_TRY(writeNpy(out, RawTensor{options.tensor, DType::F32, tensor->shape(), {}, std::as_bytes(std::span(*values))}));
 
-  const WeightItem* item = (*weights)->find(options.tensor);
+  const auto item = (*weights)->packedItem(options.tensor);
   nlohmann::ordered_json json;
   json["tensor"] = options.tensor;
   json["quantizedAs"] = nullptr;
-  if (item != nullptr && item->packed) json["quantizedAs"] = (*weights)->packedLayers()[*item->packed].layer.description;
-  json["bitsPerWeight"] = item != nullptr ? item->bitsPerWeight() : static_cast<double>(info(tensor->type()).bits);
+  if (item) json["quantizedAs"] = (*weights)->packedLayers()[*item->packed].layer.description;
+  json["bitsPerWeight"] = item ? item->bitsPerWeight() : static_cast<double>(info(tensor->type()).bits);
   json["shape"] = tensor->shape();
   if (!options.reading.empty()) json["reading"] = options.reading;
   if (options.json) {

@@ -6,11 +6,13 @@
 #include "app/export_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
+#include "core/export/shards.h"
+#include "core/run/recipe.h"
 #include "core/schemes/gguf_mixes.h"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
+#include <set>
 
 namespace nibble::cli {
 namespace {
@@ -18,7 +20,7 @@ namespace {
 struct Options {
   SelectionOptions selection;
   ActivationOptions activations;
-  std::string scheme, format, out, runtime;
+  std::string scheme, recipe, format, out, runtime, shardSize;
   bool all = false, requantize = false, dryRun = false, noVerify = false, json = false;
   int cards = 1;
 };
@@ -85,16 +87,32 @@ Status chooseTensors(Program& program, const Options& options, const WeightList&
   return {};
 }
 
+// The same by a recipe, tensor by tensor.
+Status chooseByRecipe(const Options& options, const WeightList& weights, ExportJob& job) {
+  if (!options.scheme.empty())
+    return fail("SCHEME and --recipe: only one of them says what to quantize to", ErrorKind::Usage);
+  const auto recipe = Recipe::read(options.recipe);
+  if (!recipe) return fail(recipe.error());
+  const auto names = options.selection.select(weights, true);
+  if (!names) return fail(names.error().within(options.selection.path));
+  auto chosen = recipe->choose(weights, *names, !options.activations.inputWeights.empty());
+  if (!chosen) return fail(chosen.error().within(options.recipe));
+  job.tensors = *std::move(chosen);
+  return {};
+}
+
 // Which packed layers of PATH are taken over.
 Status choosePacked(const Options& options, const WeightList& weights, ExportJob& job) {
   if (weights.packedLayers().empty())
     return fail(options.selection.path + ": holds no packed layers; SCHEME says how to quantize it", ErrorKind::Usage);
   const auto names = options.selection.select(weights);
   if (!names) return fail(names.error().within(options.selection.path));
+  std::set<const PackedLayer*> chosen;  // a stack whole, whichever of its matrices is named
+  for (const std::string& name : *names) chosen.insert(weights.packedLayer(name));
   for (const DetectedLayer& packed : weights.packedLayers())
-    if (std::find(names->begin(), names->end(), packed.layer.name) != names->end()) job.packed.push_back(packed);
+    if (chosen.count(&packed.layer) != 0) job.packed.push_back(packed);
   for (const std::string& name : options.selection.tensors)
-    if (std::none_of(job.packed.begin(), job.packed.end(), [&](const auto& packed) { return packed.layer.name == name; }))
+    if (weights.packedLayer(name) == nullptr)
       return fail(name + ": is not packed; SCHEME says how to quantize it");
   if (job.packed.empty()) return fail(options.selection.path + ": no packed layer is among what was chosen");
   return {};
@@ -107,7 +125,10 @@ Result<ExitStatus> exportCommand(Program& program, const Options& options) {
   ExportJob job;
   job.checkpoint = (*weights)->shared();
   job.all = options.all;
-  NIBBLE_TRY(options.scheme.empty() ? choosePacked(options, **weights, job) : chooseTensors(program, options, **weights, job));
+  if (!options.recipe.empty())
+    NIBBLE_TRY(chooseByRecipe(options, **weights, job));
+  else
+    NIBBLE_TRY(options.scheme.empty() ? choosePacked(options, **weights, job) : chooseTensors(program, options, **weights, job));
   std::vector<std::string> names;
   for (const auto& [name, choice] : job.tensors) names.push_back(name);
   const auto activations = options.activations.read(program, **weights, names);
@@ -119,6 +140,11 @@ Result<ExitStatus> exportCommand(Program& program, const Options& options) {
   job.verify = !options.noVerify;
   job.dryRun = options.dryRun;
   job.cards = options.cards;
+  if (!options.shardSize.empty()) {
+    const auto size = parseByteSize(options.shardSize);
+    if (!size) return fail(size.error().within("--shard-size"));
+    job.shardSize = *size;
+  }
   const auto progress = program.showProgress("export");
   const auto result = exportTensors(job, context);
   if (!result) return fail(result.error());
@@ -140,12 +166,16 @@ void addExport(CLI::App& app, Action& chosen) {
       "SCHEME", options->scheme,
       "What to quantize to, as id:key=value,... or a named mix of llama.cpp (Q4_K_M), which is for a whole model; without it packed "
       "layers keep their codes and change their format");
+  command->add_option("--recipe", options->recipe, "What to quantize each tensor to: a recipe in JSON, as allocate writes it")
+      ->type_name("FILE");
   options->selection.addSelection(*command);
   options->activations.add(*command);
   command->add_option("--format", options->format, "Packed format")->required()->check(CLI::IsMember(formatIds()));
   command->add_option("--out", options->out, "File for .npz, .npy, .gguf and .safetensors names, else a directory")->required();
   command->add_option("--target", options->runtime, "Runtime whose rules must hold")->check(CLI::IsMember(runtimeIds()));
   command->add_option("--tp", options->cards, "Cards that the runtime will split the model over")->check(CLI::Range(1, 1024));
+  command->add_option("--shard-size", options->shardSize, "Largest weights file of a model folder: 5GB, 500MB, 2GiB, bytes")
+      ->type_name("SIZE");
   command->add_flag("--all", options->all, "Copy what is not quantized");
   command->add_flag("--requantize", options->requantize, "Decode what is already quantized, and quantize it again");
   command->add_flag("--dry-run", options->dryRun, "Pre-flight only");

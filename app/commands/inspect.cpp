@@ -48,8 +48,8 @@ Result<Subject> subject(Program& program, const Options& options, const WeightLi
   if (!options.scheme.empty()) return quantize(program, options, weights);
   const auto shape = weights.shapeOf(options.tensor);
   if (!shape) return fail(shape.error());
-  const WeightItem* item = weights.find(options.tensor);
-  if (item == nullptr || !item->packed) return fail(options.tensor + ": is not quantized; say with --scheme how it is to be");
+  const auto item = weights.packedItem(options.tensor);
+  if (!item) return fail(options.tensor + ": is not quantized; say with --scheme how it is to be");
   auto packed = weights.readPacked(*item, options.reading);
   if (!packed) return fail(packed.error());
   return Subject{std::nullopt, std::make_shared<const QuantizedTensor>(*std::move(packed))};

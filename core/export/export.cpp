@@ -3,12 +3,11 @@
 
 #include "core/base/text.h"
 #include "core/export/convert.h"
-#include "core/export/proof.h"
 #include "core/export/staging.h"
+#include "core/export/weight_files.h"
 #include "core/formats/model_rules.h"
 #include "core/formats/tools.h"
 #include "core/io/atomic_file.h"
-#include "core/io/npy.h"
 #include "core/quant/decode.h"
 #include "core/run/run.h"
 
@@ -23,12 +22,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* weightsFile = "model.safetensors";
 constexpr const char* configFile = "config.json";
 
 bool isSingleFile(const ExportJob& job) {
   const std::string extension = job.out.extension().string();
-  return job.format->info().extension != ".safetensors" || extension == ".safetensors" || extension == ".npz" || extension == ".npy";
+  return job.format->info().extension != ".safetensors" || extension == ".safetensors" || extension == ".npz" ||
+         extension == ".npy";
 }
 
 // One export from choice to published files; everything it holds dies with it.
@@ -73,6 +72,8 @@ class Export {
     if (m_single && extension != about.extension &&
         (m_file || extension == ".npz" || extension == ".npy" || extension == ".safetensors"))
       return fail(m_job.out.string() + ": " + std::string(about.id) + " is written as " + std::string(about.extension));
+    if (m_job.shardSize != 0 && (m_single || about.extension != ".safetensors"))
+      return fail("only a folder of safetensors files is split; this is " + m_job.out.string());
     if (m_job.all && about.extension == ".npz")
       return fail("an .npz holds quantized tensors only; use a safetensors format to copy the others");
     std::set<std::string> names;
@@ -90,6 +91,13 @@ class Export {
     return names.empty() ? "no runtime" : text::join(names, ", ");
   }
 
+  // Where a scheme can store its tensor scale the other way round, which a format may want: that choice. The result names it.
+  static std::optional<Choice> inverted(const Choice& choice) {
+    if (!choice.has("inverse")) return std::nullopt;
+    auto other = choice.with("inverse", std::string_view("true"));
+    return other && *other != choice ? std::optional(*std::move(other)) : std::nullopt;
+  }
+
   Status quantizeAll() {
     ReportOptions options;
     options.percentile = false;
@@ -98,15 +106,25 @@ class Export {
       if (m_context.stopRequested()) return cancelled();
       const auto tensor = readWeights(name);
       if (!tensor) return fail(tensor.error());
-      auto outcome = nibble::run(*tensor, choice, m_context, options);
+      Choice used = choice;
+      auto outcome = nibble::run(*tensor, used, m_context, options);
       if (!outcome) return fail(outcome.error());
-      if (const auto reason = m_job.format->refusal(*outcome->quantized))
-        return fail(std::string(m_job.format->info().id) + " cannot hold " + name + ": " + *reason);
+      auto reason = m_job.format->refusal(*outcome->quantized);
+      if (const auto other = reason ? inverted(choice) : std::nullopt) {
+        auto again = nibble::run(*tensor, *other, m_context, options);
+        if (!again) return fail(again.error());
+        if (!m_job.format->refusal(*again->quantized)) {
+          reason.reset();
+          used = *other;
+          outcome = std::move(again);
+        }
+      }
+      if (reason) return fail(std::string(m_job.format->info().id) + " cannot hold " + name + ": " + *reason);
       m_quantized.push_back(outcome->quantized);
       m_layers.push_back({name, m_quantized.back().get(), biasOf(name, tensor->rows())});
       ExportedTensor exported;
       exported.name = name;
-      exported.scheme = choice.text();
+      exported.scheme = used.text();
       exported.weights = tensor->size();
       exported.sqnrDb = outcome->report.sqnrDb();
       exported.maxDifference = std::numeric_limits<double>::quiet_NaN();
@@ -197,23 +215,6 @@ class Export {
     return rule;
   }
 
-  Status packAll() {
-    std::uint64_t weights = 0;
-    for (std::size_t i = 0; i < m_layers.size(); ++i) {
-      stage(ExportStage::Write, i);
-      if (m_context.stopRequested()) return cancelled();
-      auto arrays = m_job.format->pack(m_layers[i]);
-      if (!arrays) return fail(arrays.error());
-      if (m_job.format->info().extension == ".npz" && m_layers.size() == 1) removePrefix(m_layers[i].name + "/", *arrays);
-      m_result.tensors[i].sizeBytes = m_job.format->payloadBytes(m_layers[i], *arrays);
-      m_result.sizeBytes += m_result.tensors[i].sizeBytes;
-      weights += m_result.tensors[i].weights;
-      m_arrays.push_back(std::move(*arrays));
-    }
-    m_result.bitsPerWeight = 8.0 * static_cast<double>(m_result.sizeBytes) / static_cast<double>(weights);
-    return {};
-  }
-
   // From here on layers have the names and rows they have in the file; those without a place there are gone.
   Status placeAll() {
     std::size_t kept = 0;
@@ -238,32 +239,74 @@ class Export {
     return kept != 0 ? Status{} : fail("nothing to export: the file has no place for any of the tensors");
   }
 
-  static void removePrefix(const std::string& prefix, std::vector<RawTensor>& arrays) {
-    for (RawTensor& array : arrays)
-      if (array.name.starts_with(prefix)) array.name.erase(0, prefix.size());
+  std::vector<std::string> leftAlone() const {
+    std::vector<std::string> names;
+    for (const TensorEntry& entry : m_job.checkpoint->entries()) {
+      const bool chosen =
+          std::any_of(m_layers.begin(), m_layers.end(), [&](const auto& layer) { return layer.name == entry.name; });
+      if (!chosen && info(entry.type).floating && entry.shape.size() >= 2) names.push_back(entry.name);
+    }
+    return names;
+  }
+
+  Status writeAndProve() {
+    if (m_file) NIBBLE_TRY(placeAll());
+    WeightFiles files(*m_job.format, m_file.get(), m_layers, m_context);
+    NIBBLE_TRY(packAll(files));
+    if (m_job.all) NIBBLE_TRY(addCopies(files));
+    auto staging = Staging::create(m_job.out, !m_single);
+    if (!staging) return fail(staging.error());
+    NIBBLE_TRY(files.write(*staging, m_job.shardSize));
+    m_names = files.names();
+    if (!m_single) NIBBLE_TRY(writeSideFiles(*staging));
+    if (m_job.verify) NIBBLE_TRY(prove(files));
+    if (m_context.stopRequested()) return cancelled();
+    NIBBLE_TRY(staging->publish());
+    for (const std::string& name : m_names) m_result.files.push_back(m_single ? m_job.out : m_job.out / name);
+    return {};
+  }
+
+  Status packAll(WeightFiles& files) {
+    std::uint64_t weights = 0;
+    for (std::size_t i = 0; i < m_layers.size(); ++i) {
+      stage(ExportStage::Write, i);
+      if (m_context.stopRequested()) return cancelled();
+      const auto bytes = files.pack(i, placeOf(i), m_job.heldBytes);
+      if (!bytes) return fail(bytes.error());
+      m_result.tensors[i].sizeBytes = *bytes;
+      m_result.sizeBytes += *bytes;
+      weights += m_result.tensors[i].weights;
+    }
+    m_result.bitsPerWeight = 8.0 * static_cast<double>(m_result.sizeBytes) / static_cast<double>(weights);
+    return {};
+  }
+
+  // In the source, whose order is kept.
+  [[nodiscard]] std::size_t placeOf(std::size_t layer) const {
+    if (m_file) return 0;  // layers in their order, then what is copied
+    if (layer < m_job.tensors.size()) return m_job.checkpoint->find(m_layers[layer].name).value_or(0);
+    const auto& parts = m_job.packed[layer - m_job.tensors.size()].layer.parts;
+    return parts.empty() ? 0 : *std::min_element(parts.begin(), parts.end());
   }
 
   // Tensors that stay as they are, as views of the source.
-  Status addCopies() {
+  Status addCopies(WeightFiles& files) const {
     std::set<std::string> taken = m_placedNames;
     for (const auto* layers : {&m_job.packed, &m_job.decoded})
       for (const DetectedLayer& packed : *layers)
         for (const std::size_t part : packed.layer.parts) taken.insert(m_job.checkpoint->entries()[part].name);
     for (const ExportLayer& layer : m_layers) taken.insert(layer.name);
-    for (const auto& arrays : m_arrays)
-      for (const RawTensor& array : arrays) taken.insert(array.name);
     for (std::size_t i = 0; i < m_job.checkpoint->entries().size(); ++i) {
       const TensorEntry& entry = m_job.checkpoint->entries()[i];
-      if (taken.count(entry.name) != 0) continue;
+      if (taken.count(entry.name) != 0 || files.holds(entry.name)) continue;
       auto tensor = m_job.checkpoint->read(i);
       if (!tensor) return fail(tensor.error());
       auto copy = m_file ? m_file->copy(entry, *tensor) : plainCopy(entry, *tensor);
       if (!copy) return fail(copy.error());
-      m_copied.push_back(std::move(*tensor));
-      if (*copy) m_copies.push_back(std::move(**copy));
+      if (*copy) files.addCopy(std::move(**copy), *std::move(tensor), m_file ? 1 : i);
     }
     if (m_file)
-      for (RawTensor& further : m_file->further()) m_copies.push_back(std::move(further));
+      for (RawTensor& further : m_file->further()) files.addCopy(std::move(further), std::nullopt, 1);
     return {};
   }
 
@@ -277,59 +320,18 @@ class Export {
     return std::optional(std::move(copy));
   }
 
-  std::vector<std::string> leftAlone() const {
-    std::vector<std::string> names;
-    for (const TensorEntry& entry : m_job.checkpoint->entries()) {
-      const bool chosen =
-          std::any_of(m_layers.begin(), m_layers.end(), [&](const auto& layer) { return layer.name == entry.name; });
-      if (!chosen && info(entry.type).floating && entry.shape.size() >= 2) names.push_back(entry.name);
-    }
-    return names;
-  }
-
-  Status writeAndProve() {
-    if (m_file) NIBBLE_TRY(placeAll());
-    NIBBLE_TRY(packAll());
-    if (m_job.all) NIBBLE_TRY(addCopies());
-    auto staging = Staging::create(m_job.out, !m_single);
-    if (!staging) return fail(staging.error());
-    const fs::path weights = staging->place(weightsFile);
-    NIBBLE_TRY(writeWeights(weights));
-    if (!m_single) NIBBLE_TRY(writeSideFiles(*staging));
-    if (m_job.verify) NIBBLE_TRY(prove(weights));
-    if (m_context.stopRequested()) return cancelled();
-    NIBBLE_TRY(staging->publish());
-    for (const std::string& name : m_names) m_result.files.push_back(m_single ? m_job.out : m_job.out / name);
+  // Whatever the proof finds is a check that failed, not an input that is wrong.
+  Status prove(const WeightFiles& files) {
+    std::size_t done = 0;
+    Status proven = files.prove([&](std::size_t layer, double largest) {
+      m_result.tensors[layer].maxDifference = largest;
+      stage(ExportStage::ReadBack, ++done);
+    });
+    if (!proven && proven.error().kind == ErrorKind::Input)
+      return fail(proven.error().message + "; nothing was kept", ErrorKind::Check);
+    if (!proven) return proven;
+    m_result.verified = true;
     return {};
-  }
-
-  Status writeWeights(const fs::path& path) {
-    m_names.push_back(weightsFile);
-    std::vector<RawTensor> views;
-    const auto view = [&views](const RawTensor& array) {
-      RawTensor seen;
-      seen.name = array.name;
-      seen.type = array.type;
-      seen.shape = array.shape;
-      seen.block = array.block;
-      seen.borrowed = array.bytes();
-      views.push_back(std::move(seen));
-    };
-    for (const auto& arrays : m_arrays) std::for_each(arrays.begin(), arrays.end(), view);
-    std::for_each(m_copies.begin(), m_copies.end(), view);
-    if (m_context.stopRequested()) return cancelled();
-    if (m_job.format->info().extension == ".npz") return writeNpz(path, views);
-    if (m_file) {
-      NIBBLE_TRY(m_file->write(path, views));
-      for (const Tensor& tensor : m_copied) NIBBLE_TRY(tensor.intact());
-      return {};
-    }
-    auto file = AtomicFile::create(path);
-    if (!file) return fail(file.error());
-    NIBBLE_TRY(writeSafetensors(*file, views, m_job.format->metadata()));
-    NIBBLE_TRY(file->sync());
-    for (const Tensor& tensor : m_copied) NIBBLE_TRY(tensor.intact());
-    return file->commit();
   }
 
   Status writeSideFiles(const Staging& staging) {
@@ -355,7 +357,8 @@ class Export {
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
       if (m_context.stopRequested()) return cancelled();
       const std::string name = entry.path().filename().string();
-      if (!entry.is_regular_file() || !isSideFile(entry.path()) || (!(m_job.packed.empty() && m_job.decoded.empty()) && describesPacking(name)) ||
+      if (!entry.is_regular_file() || !isSideFile(entry.path()) ||
+          (!(m_job.packed.empty() && m_job.decoded.empty()) && describesPacking(name)) ||
           std::find(m_names.begin(), m_names.end(), name) != m_names.end())
         continue;
       fs::copy_file(entry.path(), staging.place(name), error);
@@ -379,37 +382,15 @@ class Export {
            name == "quantization_map.json";
   }
 
-  Status prove(const fs::path& weights) {
-    std::size_t arrays = m_copies.size();
-    for (std::size_t i = 0; i < m_layers.size(); ++i) {
-      stage(ExportStage::ReadBack, i);
-      if (m_context.stopRequested()) return cancelled();
-      const auto largest = proveLayer(*m_job.format, weights, m_layers[i], m_arrays[i], m_context);
-      if (!largest) return fail(largest.error());
-      m_result.tensors[i].maxDifference = *largest;
-      if (*largest != 0)
-        return fail(m_layers[i].name + ": the file decodes to other values than shown, by up to " + text::number(*largest) +
-                        "; nothing was kept",
-                    ErrorKind::Check);
-      arrays += m_arrays[i].size();
-    }
-    NIBBLE_TRY(proveCopies(weights, m_copies, arrays, m_context));
-    m_result.verified = true;
-    return {};
-  }
-
   const ExportJob& m_job;
   const Context& m_context;
   const std::function<void(ExportStage, std::size_t, std::size_t)>& m_onStage;
   bool m_single;
-  std::unique_ptr<ModelFile> m_file;  // null: arrays under the source's names
+  std::unique_ptr<ModelFile> m_file;    // null: arrays under the source's names
   std::set<std::string> m_placedNames;  // of the source, that `m_file` has taken
   ExportResult m_result;
   std::vector<std::shared_ptr<const QuantizedTensor>> m_quantized;
   std::vector<ExportLayer> m_layers;
-  std::vector<std::vector<RawTensor>> m_arrays;
-  std::vector<RawTensor> m_copies;
-  std::vector<Tensor> m_copied;  // keep the copies' bytes alive
   std::vector<std::string> m_names;
 };
 

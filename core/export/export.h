@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Export: pre-flight, quantize or convert, write under a temporary name, read back with the format's independent decoder,
 // compare, rename. A difference other than 0 fails the export and leaves nothing under its final name. Never writes over the
-// source.
+// source. Packed bytes are made layer by layer, as they are written and as they are proven; what is kept is the quantized
+// tensors.
 #pragma once
 #include "core/formats/format.h"
 #include "core/run/choice.h"
@@ -24,8 +25,10 @@ struct ExportJob {
   std::filesystem::path out;  // a file for .npz, .npy, .gguf and .safetensors names, else a directory
   bool all = false;           // copy what is not quantized
   bool verify = true;
-  bool dryRun = false;  // pre-flight only
-  int cards = 1;        // that the runtime is to split the model over: part of its rules
+  bool dryRun = false;                                 // pre-flight only
+  int cards = 1;                                       // that the runtime is to split the model over: part of its rules
+  std::uint64_t shardSize = 0;                         // bytes a weights file of a folder may have; 0: one file
+  std::uint64_t heldBytes = std::uint64_t{512} << 20;  // packed bytes kept; layers beyond are packed again when needed
 };
 
 struct ExportedTensor {

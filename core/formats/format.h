@@ -112,6 +112,9 @@ class Format {
   // The same by one of the layer's readings; an empty name is `read`.
   [[nodiscard]] virtual Result<QuantizedTensor> readAs(const Checkpoint& checkpoint, const PackedLayer& layer,
                                                        std::string_view reading) const;
+  // Matrix `index` of a layer that is a stack of them ([experts, out, in]); refused where a format has no such stacks.
+  [[nodiscard]] virtual Result<QuantizedTensor> readMatrix(const Checkpoint& checkpoint, const PackedLayer& layer,
+                                                           std::uint64_t index) const;
 
   // The independent decoder: float32 values, row-major, of the named layer of a written file. It also refuses what a correct
   // file never has: nonzero padding, tables and descriptions that differ from the format's own.

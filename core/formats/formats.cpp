@@ -15,6 +15,8 @@ const Format& exl2Format();
 const Format& mbwqFormat();
 const Format& compressedTensorsFormat();
 const Format& mlxFormat();
+const Format& fp8Format();
+const Format& gptOssFormat();
 const Format& quantoFormat();
 const Format& torchaoFormat();
 const Format& document000Format();
@@ -22,8 +24,9 @@ const Format& ggufFormat();
 
 std::span<const Format* const> allFormats() {
   static const Format* const formats[] = {
-      &npzFormat(),  &hqqFormat(),  &bnbFormat(),               &gptqFormat(), &gptqV2Format(), &gptqPlanarFormat(), &awqFormat(),
-      &exl2Format(), &mbwqFormat(), &compressedTensorsFormat(), &mlxFormat(),  &quantoFormat(), &torchaoFormat(),    &document000Format(),
+      &npzFormat(),    &hqqFormat(),     &bnbFormat(),         &gptqFormat(),  &gptqV2Format(), &gptqPlanarFormat(),
+      &awqFormat(),    &exl2Format(),    &mbwqFormat(),        &mlxFormat(),   &fp8Format(),    &compressedTensorsFormat(),
+      &quantoFormat(), &torchaoFormat(), &document000Format(), &gptOssFormat(),
       &ggufFormat()};
   return formats;
 }
@@ -48,7 +51,12 @@ Result<QuantizedTensor> Format::readAs(const Checkpoint& checkpoint, const Packe
   return fail(layer.name + ": there is only one way to read " + std::string(info().id));
 }
 
-Result<std::vector<float>> Format::proofDecodeAs(const std::filesystem::path& file, const std::string& name, const Shape&) const {
+Result<QuantizedTensor> Format::readMatrix(const Checkpoint&, const PackedLayer& layer, std::uint64_t) const {
+  return fail(layer.name + ": the matrices of a stack are not stored apart in " + std::string(info().id));
+}
+
+Result<std::vector<float>> Format::proofDecodeAs(const std::filesystem::path& file, const std::string& name,
+                                                 const Shape&) const {
   return proofDecode(file, name);
 }
 

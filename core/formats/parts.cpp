@@ -30,6 +30,14 @@ const TensorEntry* partAt(const Checkpoint& checkpoint, const std::string& name)
   return findEntry(checkpoint, name);
 }
 
+PackedLayer brokenLayer(const Checkpoint& checkpoint, std::string name, std::string_view format,
+                        const std::vector<std::string>& parts) {
+  PackedLayer layer{std::move(name), std::string(format) + ", cannot be read", {}, {0, 0}};
+  for (const std::string& part : parts)
+    if (const auto index = checkpoint.find(part)) layer.parts.push_back(*index);
+  return layer;
+}
+
 std::string expected(const std::string& name, const std::string& what, const TensorEntry& found) {
   return name + ": expected " + what + ", found " + std::string(info(found.type).name) + " " + toText(found.shape);
 }

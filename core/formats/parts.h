@@ -10,6 +10,10 @@ namespace nibble::formats {
 
 // The entry, if it is there.
 const TensorEntry* partAt(const Checkpoint& checkpoint, const std::string& name);
+// A layer that its keys claim for a format, with something about it that does not fit: it is listed under its name, without a
+// shape, and reading it says what is wrong. `parts`: names of entries, of which those that are there count.
+PackedLayer brokenLayer(const Checkpoint& checkpoint, std::string name, std::string_view format,
+                        const std::vector<std::string>& parts);
 // Numbers of a float tensor; refuses NaN and infinity.
 Result<std::vector<float>> finiteFloats(const Checkpoint& checkpoint, const std::string& name);
 // E8M0 bytes (U8 or F8_E8M0) as powers of two; refuses NaN (255).

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core/formats/read_only.h"
 
+#include "core/formats/tools.h"
+
 namespace nibble::formats {
 
 std::string ReadOnlyFormat::notWritten() const {
@@ -19,8 +21,10 @@ Result<std::vector<RawTensor>> ReadOnlyFormat::pack(const ExportLayer& layer) co
 std::shared_ptr<const Layout> ReadOnlyFormat::layout(const QuantizedTensor&) const {
   return nullptr;
 }
-std::uint64_t ReadOnlyFormat::payloadBytes(const ExportLayer&, const std::vector<RawTensor>&) const {
-  return 0;
+std::uint64_t ReadOnlyFormat::payloadBytes(const ExportLayer&, const std::vector<RawTensor>& arrays) const {
+  std::uint64_t bytes = 0;
+  for (const RawTensor& array : arrays) bytes += byteCount(array);
+  return bytes;
 }
 Result<std::string> ReadOnlyFormat::configure(const std::string&, const std::vector<ExportLayer>&,
                                               const std::vector<std::string>&) const {

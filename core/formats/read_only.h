@@ -11,7 +11,7 @@ class ReadOnlyFormat : public Format {
   [[nodiscard]] std::vector<RuleResult> preflight(std::string_view runtime, const std::vector<ExportLayer>& layers) const final;
   [[nodiscard]] Result<std::vector<RawTensor>> pack(const ExportLayer& layer) const final;
   [[nodiscard]] std::shared_ptr<const Layout> layout(const QuantizedTensor& tensor) const final;
-  [[nodiscard]] std::uint64_t payloadBytes(const ExportLayer& layer, const std::vector<RawTensor>& arrays) const final;
+  [[nodiscard]] std::uint64_t payloadBytes(const ExportLayer& layer, const std::vector<RawTensor>& arrays) const override;
   [[nodiscard]] Result<std::string> configure(const std::string& config, const std::vector<ExportLayer>& layers,
                                               const std::vector<std::string>& leftAlone) const final;
   [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const final;

@@ -108,9 +108,21 @@ Result<AtomicFile> AtomicFile::create(const fs::path& destination) {
 }
 
 Status AtomicFile::write(std::span<const std::byte> bytes) {
+  return writeAll(bytes, [this](const std::byte* data, std::size_t size) { return ::write(m_descriptor, data, size); });
+}
+
+Status AtomicFile::writeAt(std::uint64_t offset, std::span<const std::byte> bytes) {
+  const std::byte* const first = bytes.data();
+  return writeAll(bytes, [this, offset, first](const std::byte* data, std::size_t size) {
+    return ::pwrite(m_descriptor, data, size, static_cast<off_t>(offset + static_cast<std::uint64_t>(data - first)));
+  });
+}
+
+template <class Write>
+Status AtomicFile::writeAll(std::span<const std::byte> bytes, const Write& writeSome) {
   constexpr std::size_t piece = std::size_t{1} << 30;
   while (!bytes.empty() && !m_failed) {
-    const ssize_t written = ::write(m_descriptor, bytes.data(), std::min(bytes.size(), piece));
+    const ssize_t written = writeSome(bytes.data(), std::min(bytes.size(), piece));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const std::string why = reason(errno);

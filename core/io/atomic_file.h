@@ -7,6 +7,7 @@
 #include "core/base/result.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string_view>
@@ -22,6 +23,8 @@ class AtomicFile {
 
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text);
+  // At a place of its own, which need not be the end; `write` goes on where it was.
+  Status writeAt(std::uint64_t offset, std::span<const std::byte> bytes);
   // Flushes and fsyncs; after this the temporary file can be read back before `commit`.
   Status sync();
   [[nodiscard]] const std::filesystem::path& temporaryPath() const { return m_temporary; }
@@ -30,6 +33,8 @@ class AtomicFile {
 
  private:
   AtomicFile(int descriptor, std::filesystem::path temporary, std::filesystem::path destination);
+  template <class Write>
+  Status writeAll(std::span<const std::byte> bytes, const Write& writeSome);
   void discard() noexcept;
   int m_descriptor = -1;
   std::filesystem::path m_temporary, m_destination;

@@ -176,6 +176,9 @@ Opened openFolder(const fs::path& path, const Context& context) {
   if (folder.indexes.size() > 1)
     return fail(path.string() + ": holds several indexes (" + folder.indexes[0].filename().string() + ", " +
                 folder.indexes[1].filename().string() + " ...): open one of them");
+  // Loaders look for this name alone; what lies beside it (adapters, other precisions) is another matter.
+  const fs::path whole = path / "model.safetensors";
+  if (std::binary_search(folder.files.begin(), folder.files.end(), whole)) return openFiles(path, {whole}, context);
   NIBBLE_TRY(checkAllShardsThere(path, folder.files));
   return openFiles(path, folder.files, context);
 }

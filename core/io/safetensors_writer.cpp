@@ -26,9 +26,7 @@ Status checkTensors(const std::vector<RawTensor>& tensors) {
     const std::string where = "tensor " + printable(tensor.name);
     if (tensor.name == "__metadata__") return fail(where + ": the name is the format's own");
     if (names.insert(tensor.name, 0)) return fail(where + ": the name occurs twice");
-    if (storedBytes(tensor.type, tensor.shape) != tensor.bytes().size())
-      return fail(where + ": " + text::number(std::uint64_t{tensor.bytes().size()}) + " bytes are not " + toText(tensor.shape) +
-                  " of " + std::string(info(tensor.type).name));
+    if (!storedBytes(tensor.type, tensor.shape)) return fail(where + ": " + toText(tensor.shape) + " is no size for a file");
   }
   return {};
 }
@@ -55,7 +53,7 @@ Result<std::string> headerOf(const std::vector<RawTensor>& tensors, const std::v
     std::uint64_t offset = 0;
     for (const std::size_t i : order) {
       const RawTensor& tensor = tensors[i];
-      const std::uint64_t end = offset + tensor.bytes().size();
+      const std::uint64_t end = offset + *storedBytes(tensor.type, tensor.shape);
       const Json entry = {{"dtype", info(tensor.type).name}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
       if (header.size() > 1) header += ",";
       header += Json(tensor.name).dump();
@@ -81,8 +79,8 @@ RawTensor rawTensor(const Tensor& tensor) {
   return raw;
 }
 
-Status writeSafetensors(AtomicFile& file, const std::vector<RawTensor>& tensors,
-                        const std::vector<std::pair<std::string, std::string>>& metadata) try {
+Result<SafetensorsStream> SafetensorsStream::begin(AtomicFile& file, const std::vector<RawTensor>& tensors,
+                                                   const std::vector<std::pair<std::string, std::string>>& metadata) try {
   NIBBLE_TRY(checkTensors(tensors));
   const std::vector<std::size_t> order = byItemSize(tensors);
   const Result<std::string> header = headerOf(tensors, order, metadata);
@@ -90,15 +88,43 @@ Status writeSafetensors(AtomicFile& file, const std::vector<RawTensor>& tensors,
   const std::uint64_t length = header->size();
   NIBBLE_TRY(file.write(std::as_bytes(std::span(&length, 1))));
   NIBBLE_TRY(file.write(*header));
+  SafetensorsStream stream;
+  stream.m_file = &file;
+  stream.m_places.resize(tensors.size());
+  std::uint64_t offset = sizeof(length) + length;
   for (const std::size_t i : order) {
-    const Status written = file.write(tensors[i].bytes());
+    const std::uint64_t size = *storedBytes(tensors[i].type, tensors[i].shape);
+    stream.m_places[i] = {offset, size, tensors[i].name};
+    offset += size;
+  }
+  return stream;
+} catch (const std::bad_alloc&) {
+  return fail("not enough memory for the header");
+}
+
+Status SafetensorsStream::put(std::size_t index, std::span<const std::byte> bytes) {
+  const Place& place = m_places.at(index);
+  if (bytes.size() != place.size)
+    return fail("tensor " + printable(place.name) + ": " + text::number(std::uint64_t{bytes.size()}) + " bytes, not " +
+                text::number(place.size));
+  return m_file->writeAt(place.offset, bytes);
+}
+
+Status writeSafetensors(AtomicFile& file, const std::vector<RawTensor>& tensors,
+                        const std::vector<std::pair<std::string, std::string>>& metadata) {
+  for (const RawTensor& tensor : tensors)
+    if (storedBytes(tensor.type, tensor.shape) != tensor.bytes().size())
+      return fail("tensor " + printable(tensor.name) + ": " + text::number(std::uint64_t{tensor.bytes().size()}) +
+                  " bytes are not " + toText(tensor.shape) + " of " + std::string(info(tensor.type).name));
+  auto stream = SafetensorsStream::begin(file, tensors, metadata);
+  if (!stream) return fail(stream.error());
+  for (const std::size_t i : byItemSize(tensors)) {
+    const Status written = stream->put(i, tensors[i].bytes());
     // A map that shrank makes the write fail too; then that is the reason to tell.
     if (tensors[i].intact) NIBBLE_TRY(tensors[i].intact());
     if (!written) return written;
   }
   return {};
-} catch (const std::bad_alloc&) {
-  return fail("not enough memory for the header");
 }
 
 }  // namespace nibble

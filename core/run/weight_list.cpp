@@ -13,7 +13,7 @@ namespace nibble {
 namespace {
 
 bool isStack(const WeightItem& item) {
-  return !item.packed && item.shape.size() == 3 && item.shape[0] > 0;
+  return item.shape.size() == 3 && item.shape[0] > 0;
 }
 
 std::string matrixName(const WeightItem& stack, std::uint64_t index) {
@@ -80,8 +80,24 @@ WeightList::WeightList(std::shared_ptr<const Checkpoint> checkpoint)
 }
 
 const WeightItem* WeightList::find(std::string_view name) const {
-  const auto found = m_byName.find(name);
-  return found == m_byName.end() ? nullptr : &m_items[found->second];
+  constexpr std::string_view suffix = ".weight";
+  auto found = m_byName.find(name);
+  if (found != m_byName.end()) return &m_items[found->second];
+  if (!name.ends_with(suffix)) return nullptr;
+  found = m_byName.find(name.substr(0, name.size() - suffix.size()));
+  return found != m_byName.end() && m_items[found->second].packed ? &m_items[found->second] : nullptr;
+}
+
+std::optional<WeightItem> WeightList::packedItem(std::string_view name) const {
+  if (const WeightItem* item = find(name)) return item->packed ? std::optional(*item) : std::nullopt;
+  const auto matrix = stackMatrix(name);
+  if (!matrix || !matrix->stack->packed) return std::nullopt;
+  WeightItem item = *matrix->stack;
+  item.name = matrixName(item, matrix->index);
+  item.sizeBytes /= item.shape[0];
+  item.payloadBytes /= item.shape[0];
+  item.shape.erase(item.shape.begin());
+  return item;
 }
 
 std::optional<WeightList::StackMatrix> WeightList::stackMatrix(std::string_view name) const {
@@ -164,6 +180,7 @@ Result<Tensor> WeightList::read(std::string_view name, std::string_view reading)
   }
   const auto matrix = stackMatrix(name);
   if (!matrix) return fail(unknown(name));
+  if (matrix->stack->packed) return readPackedMatrix(*matrix);
   auto stored = m_checkpoint->read(matrix->stack->entry);
   if (!stored) return stored;
   const auto stack = std::make_shared<const Tensor>(*std::move(stored));
@@ -176,14 +193,33 @@ Result<Tensor> WeightList::read(std::string_view name, std::string_view reading)
   return fail(std::string(name) + ": not enough memory to decode");
 }
 
+// Formats that keep the matrices apart read the one alone; of others the whole stack is read.
+Result<Tensor> WeightList::readPackedMatrix(const StackMatrix& matrix) const {
+  const WeightItem& stack = *matrix.stack;
+  const DetectedLayer& layer = m_packed[*stack.packed];
+  const Shape shape{stack.shape[1], stack.shape[2]};
+  std::vector<float> values(elementCount(shape));
+  auto alone = layer.format->readMatrix(*m_checkpoint, layer.layer, matrix.index);
+  if (alone) {
+    decode(*alone, 0, values);
+  } else {
+    const auto whole = readPacked(stack);
+    if (!whole) return fail(whole.error());
+    decode(*whole, matrix.index * values.size(), values);
+  }
+  return Tensor::fromFloats(matrixName(stack, matrix.index), shape, std::move(values));
+}
+
 const PackedLayer* WeightList::packedLayer(std::string_view name) const {
-  const WeightItem* item = find(name);
-  return item != nullptr && item->packed ? &m_packed[*item->packed].layer : nullptr;
+  const auto item = packedItem(name);
+  return item ? &m_packed[*item->packed].layer : nullptr;
 }
 
 Result<QuantizedTensor> WeightList::readPacked(const WeightItem& item, std::string_view reading) const {
   const DetectedLayer& layer = m_packed[item.packed.value()];
-  auto packed = layer.format->readAs(*m_checkpoint, layer.layer, reading);
+  const auto matrix = item.name == layer.layer.name ? std::nullopt : stackMatrix(item.name);
+  auto packed = matrix && reading.empty() ? layer.format->readMatrix(*m_checkpoint, layer.layer, matrix->index)
+                                          : layer.format->readAs(*m_checkpoint, layer.layer, reading);
   if (!packed) return fail(packed.error().within(item.name));
   return packed;
 }

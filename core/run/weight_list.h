@@ -38,7 +38,10 @@ class WeightList {
   [[nodiscard]] const std::shared_ptr<const Checkpoint>& shared() const { return m_checkpoint; }
   [[nodiscard]] const std::vector<WeightItem>& items() const { return m_items; }  // in file order
   [[nodiscard]] const std::vector<DetectedLayer>& packedLayers() const { return m_packed; }
+  // A packed stack, which has no module's name, is also found with ".weight" added.
   [[nodiscard]] const WeightItem* find(std::string_view name) const;
+  // The same, and matrix NAME[e] of a packed stack as an item of its own. None: no tensor of that name, or one that is stored.
+  [[nodiscard]] std::optional<WeightItem> packedItem(std::string_view name) const;
 
   // Names a command means: `names` exactly, or what `pattern` (ECMAScript regex, search) finds among floating tensors of at
   // least two dimensions and packed layers, or, with neither, everything worth quantizing. Stacks are split into NAME[e] unless
@@ -49,7 +52,7 @@ class WeightList {
   // A stored tensor, a matrix NAME[e] of a stack, or a packed layer decoded to float32. `reading` is one of a packed layer's
   // readings; empty: the one its format takes.
   [[nodiscard]] Result<Tensor> read(std::string_view name, std::string_view reading = {}) const;
-  // A packed layer as it is stored.
+  // A packed layer, or one matrix of it (packedItem), as it is stored.
   [[nodiscard]] Result<QuantizedTensor> readPacked(const WeightItem& item, std::string_view reading = {}) const;
   // The layer behind a name; null: it is no packed layer.
   [[nodiscard]] const PackedLayer* packedLayer(std::string_view name) const;
@@ -61,6 +64,7 @@ class WeightList {
     std::uint64_t index;
   };
   [[nodiscard]] std::optional<StackMatrix> stackMatrix(std::string_view name) const;
+  [[nodiscard]] Result<Tensor> readPackedMatrix(const StackMatrix& matrix) const;
   [[nodiscard]] Error unknown(std::string_view name) const;
 
   std::shared_ptr<const Checkpoint> m_checkpoint;

@@ -10,9 +10,16 @@
 // (the diagonal of the Gram matrix, as exllamav2 sorts them); without such data the inputs stay in order and the first ones get
 // them. The number of groups of a share is rounded up.
 //
+// Where samples or the Gram matrix H of the inputs are known, groups are rounded one after another, the widest first, and what
+// an input loses is passed on: V is the upper Cholesky factor of (H + damp)^-1 in stored order, damp = max(0.12 mean diag H,
+// 1e-5), added again up to ten times where that is not positive definite;
+//   err = (w_k - q_k) / V[k, k]     w_l -= err V[k, l] for the inputs l behind k: those of the group at once, the rest after it
+// (spec mbwq 3.2), in double. Else every group is rounded plainly.
+//
 // Storage: int32 words down the input, one row of words after another; core/quant/stream_layout.h draws them.
 #include "core/base/text.h"
 #include "core/quant/encode.h"
+#include "core/quant/gram.h"
 #include "core/quant/layout.h"
 #include "core/quant/square_scales.h"
 #include "core/quant/stream_layout.h"
@@ -120,31 +127,119 @@ class Job {
     auto weights = AllWeights::read(m_tensor, m_context);
     if (!weights) return fail(weights.error());
     m_weights = weights->values();
-    chooseOrder();
+    NIBBLE_TRY(learnInputs());
     std::vector<std::uint64_t> firsts{0};
     for (const WidthGroup& group : m_groups) firsts.push_back(firsts.back() + group.inputs);
     m_roots.resize(m_tensor.rows() * m_groups.size());
     m_maxima.resize(m_groups.size());
     m_codes.resize(m_tensor.size());
-    const std::uint64_t weightsEach = m_tensor.size() / m_groups.size();
-    NIBBLE_TRY(forEachPiece(m_groups.size(), 1, weightsEach, m_context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
-      for (std::uint64_t g = begin; g < end; ++g) NIBBLE_TRY(encodeGroup(g, firsts[g]));
-      return {};
-    }));
+    NIBBLE_TRY(m_factor.empty() ? roundPlainly(firsts) : compensate(firsts));
     NIBBLE_TRY(m_tensor.intact());
     return result();
   }
 
  private:
-  void chooseOrder() {
+  Status roundPlainly(const std::vector<std::uint64_t>& firsts) {
+    const std::uint64_t weightsEach = m_tensor.size() / m_groups.size();
+    return forEachPiece(m_groups.size(), 1, weightsEach, m_context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
+      for (std::uint64_t g = begin; g < end; ++g) NIBBLE_TRY(encodeGroup(g, firsts[g]));
+      return {};
+    });
+  }
+
+  Status learnInputs() {
     m_order.resize(m_tensor.columns());
     std::iota(m_order.begin(), m_order.end(), 0u);
     const LayerInputs* known =
         m_context.activations != nullptr ? m_context.activations->find(m_tensor.name(), m_tensor.columns()) : nullptr;
+    if (known != nullptr && (!known->samples.empty() || !known->gram.empty())) return factorOf(*known);
     if (known != nullptr && !known->meanSquares.empty())
       m_order = byImportance(known->meanSquares);
     else
       m_notes.emplace_back("nothing is known about the inputs: they stay in order, and the first ones have the widest codes");
+    return {};
+  }
+
+  // The order by the Gram matrix's diagonal, and V in that order.
+  Status factorOf(const LayerInputs& inputs) {
+    auto gram = gramMatrix(inputs, m_context);
+    if (!gram) return fail(gram.error());
+    const std::uint64_t n = inputs.channels;
+    const double tokens = inputs.tokens != 0 ? static_cast<double>(inputs.tokens) : 1.0;
+    std::vector<float> diagonal(n);
+    double sum = 0;
+    for (std::uint64_t j = 0; j < n; ++j) {
+      sum += (*gram)[j * n + j] / tokens;
+      diagonal[j] = static_cast<float>((*gram)[j * n + j] / tokens);
+    }
+    m_order = byImportance(diagonal);
+    std::vector<double> ordered(n * n);
+    for (std::uint64_t j = 0; j < n; ++j)
+      for (std::uint64_t k = 0; k < n; ++k) ordered[j * n + k] = (*gram)[m_order[j] * n + m_order[k]] / tokens;
+    *gram = {};
+    const double damp = std::max(0.12 * sum / static_cast<double>(n), 1e-5);
+    constexpr int attempts = 10;
+    for (int attempt = 1; attempt <= attempts; ++attempt) {
+      m_factor = ordered;
+      for (std::uint64_t j = 0; j < n; ++j) m_factor[j * n + j] += damp * attempt;
+      const auto status = factorOfInverse(m_factor, n, m_context);
+      if (status) return {};
+      if (status.error().kind == ErrorKind::Cancelled) return status;
+    }
+    return fail("the damped Gram matrix of its inputs is not positive definite");
+  }
+
+  // Weights of the inputs in stored order, input after input: [inputs, outputs].
+  Status compensate(const std::vector<std::uint64_t>& firsts) {
+    const std::uint64_t rows = m_tensor.rows(), columns = m_tensor.columns();
+    m_work.resize(m_tensor.size());
+    for (std::uint64_t j = 0; j < columns; ++j)
+      for (std::uint64_t n = 0; n < rows; ++n) m_work[j * rows + n] = static_cast<double>(m_weights[n * columns + m_order[j]]);
+    for (std::uint64_t g = 0; g < m_groups.size(); ++g) {
+      const std::uint64_t first = firsts[g], end = firsts[g + 1];
+      std::vector<float> weights((end - first) * rows);
+      for (std::uint64_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(m_work[first * rows + i]);
+      const auto scales = searchSquareScales(weights, rows, m_groups[g].bits);
+      if (!scales) return fail(scales.error().within("group " + text::number(g)));
+      m_maxima[g] = scales->maximum;
+      for (std::uint64_t n = 0; n < rows; ++n) m_roots[n * m_groups.size() + g] = scales->codes[n];
+      constexpr std::uint64_t grain = 16;
+      NIBBLE_TRY(forEachPiece(rows, grain, end - first, m_context, [&](std::uint64_t begin, std::uint64_t last) {
+        return roundGroup(g, first, end, *scales, begin, last);
+      }));
+    }
+    return {};
+  }
+
+  // Group g, inputs [first, end), of outputs [begin, last).
+  Status roundGroup(std::uint64_t g, std::uint64_t first, std::uint64_t end, const GroupScales& scales, std::uint64_t begin,
+                    std::uint64_t last) {
+    const std::uint64_t rows = m_tensor.rows(), columns = m_tensor.columns(), width = last - begin;
+    const int bits = m_groups[g].bits;
+    const auto middle = static_cast<float>(1 << (bits - 1));
+    std::vector<double> errors((end - first) * width);
+    const auto passOn = [&](std::uint64_t from, std::uint64_t to) {  // what input `from` lost, on to input `to`
+      const double share = m_factor[from * columns + to];
+      const double* const lost = errors.data() + (from - first) * width;
+      double* const weights = m_work.data() + to * rows + begin;
+      for (std::uint64_t i = 0; i < width; ++i) weights[i] -= lost[i] * share;
+    };
+    for (std::uint64_t j = first; j < end; ++j) {
+      for (std::uint64_t i = 0; i < width; ++i) {
+        const std::uint64_t n = begin + i;
+        const double wanted = m_work[j * rows + n];
+        const std::uint8_t code = squareCode(static_cast<float>(wanted), scales.scale[n], bits);
+        const float got = kernels::roundTo(FloatType::F16, (static_cast<float>(code) - middle) * scales.scale[n]);
+        if (!std::isfinite(got))
+          return fail("group " + text::number(g) + ": a weight of " + text::number(wanted) + " does not fit float16");
+        m_codes[n * columns + j] = code;
+        errors[(j - first) * width + i] = (wanted - static_cast<double>(got)) / m_factor[j * columns + j];
+      }
+      for (std::uint64_t k = j + 1; k < end; ++k) passOn(j, k);
+    }
+    for (std::uint64_t k = end; k < columns; ++k)
+      for (std::uint64_t j = first; j < end; ++j) passOn(j, k);
+    return {};
   }
 
   Status encodeGroup(std::uint64_t g, std::uint64_t first) {
@@ -193,6 +288,7 @@ class Job {
   const Context& m_context;
   std::span<const float> m_weights;
   std::vector<std::uint32_t> m_order;
+  std::vector<double> m_factor, m_work;  // V, empty: nothing is compensated; the weights as corrected so far
   std::vector<std::uint8_t> m_roots, m_codes;
   std::vector<std::uint16_t> m_maxima;
   std::vector<std::string> m_notes;

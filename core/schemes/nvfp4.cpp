@@ -3,6 +3,7 @@
 //
 //   g = amax of the tensor / (448 * 6), s = e4m3(clamp(amax / 6 / g, 2^-6, 448)), code = e2m1(clamp(w * (1 / g / s), -6, 6))
 //   w ~ (g * s) * level[code]          global=false: g = 1
+//   inverse: w ~ (s / d) * level[code] with d = 1 / g in float32, which is what loaders that divide by the tensor's scale need
 //   ggml: s = amax / 6 with 3 fraction bits, rounded half up, from about 248 on 448; no g; ties to the smaller magnitude
 //
 // A tensor of zeros has g = 1. Without g, blocks whose largest weight is beyond 2688 saturate: a note says how many.
@@ -25,6 +26,7 @@ constexpr float largestCode = 6.0f, largestScale = 448.0f, smallestScale = 0x1p-
 struct Settings {
   bool global = true;
   std::string variant = "ocp";
+  bool inverse = false;
 };
 
 const SettingTable<Settings>& table() {
@@ -36,7 +38,11 @@ const SettingTable<Settings>& table() {
                     .onlyValues = {std::string("ocp")}})
           .text("variant", &Settings::variant, "Variant",
                 {.choices = {std::string("ocp"), std::string("ggml")},
-                 .help = "ggml: codes and bytes as in GGUF (no tensor scale, ties to the smaller magnitude)."});
+                 .help = "ggml: codes and bytes as in GGUF (no tensor scale, ties to the smaller magnitude)."})
+          .boolean("inverse", &Settings::inverse, "Divide by it",
+                   {.help = "Store 1 / the tensor scale and divide by it, as some loaders do; differs by float32 rounding.",
+                    .onlyKey = "variant",
+                    .onlyValues = {std::string("ocp")}});
   return settings;
 }
 
@@ -64,7 +70,7 @@ float ggmlScale(float value) {
 }
 
 // g as the scale of the block scales: they are a quantized tensor themselves.
-Plane scalePlane(const Grouping& grouping, const std::vector<float>& stored, std::optional<float> global) {
+Plane scalePlane(const Grouping& grouping, const std::vector<float>& stored, std::optional<float> global, bool divides) {
   if (!global) return Plane::numbers(grouping, stored, Stored::F8E4M3);
   auto nested = std::make_shared<QuantizedTensor>();
   std::vector<std::uint8_t> codes(stored.size());
@@ -75,7 +81,8 @@ Plane scalePlane(const Grouping& grouping, const std::vector<float>& stored, std
   nested->codes = Codes(std::move(codes));
   nested->width.uniform = 8;
   nested->levels = Levels::floats(FloatType::F8E4M3);
-  nested->scale = Plane::numbers(Grouping::tensor(1, stored.size()), {*global}, Stored::F32);
+  nested->scale = Plane::numbers(Grouping::tensor(1, stored.size()), {divides ? 1.0f / *global : *global}, Stored::F32);
+  nested->arithmetic.divides = divides;
   nested->layout = denseLayout(stored.size(), 8);
   return Plane::quantized(grouping, std::move(nested));
 }
@@ -110,27 +117,31 @@ Result<QuantizedTensor> Nvfp4Scheme::quantize(const Tensor& tensor, const Settin
     if (*global < 0x1p-126f) global = *largest == 0.0f ? 1.0f : 0x1p-126f;
   }
   const float g = global.value_or(1.0f), inverse = 1.0f / g;
-  auto blocks = encodeMicroBlocks(tensor, block, context, [&](std::span<const float> weights, float absMax, std::uint8_t* codes) {
-    if (ggml) {
-      const float scale = ggmlScale(absMax / largestCode);
-      for (std::size_t i = 0; i < weights.size(); ++i) codes[i] = scale == 0.0f ? 0 : nearestFourBitSmaller(weights[i], scale);
-      return MicroBlock{scale, scale};
-    }
-    const float wanted = std::clamp(absMax / largestCode / g, smallestScale, largestScale);
-    const float scale = kernels::roundTo(FloatType::F8E4M3, wanted), multiplier = inverse / scale;
-    const bool finite = std::isfinite(multiplier);  // not for denormal tensors: there in two steps
-    for (std::size_t i = 0; i < weights.size(); ++i)
-      codes[i] = kernels::floatToMini<2, 1>(finite ? weights[i] * multiplier : weights[i] * inverse / scale);
-    return MicroBlock{absMax, scale};
-  });
+  auto blocks =
+      encodeMicroBlocks(tensor, block, context, [&](std::span<const float> weights, float absMax, std::uint8_t* codes) {
+        if (ggml) {
+          const float scale = ggmlScale(absMax / largestCode);
+          for (std::size_t i = 0; i < weights.size(); ++i)
+            codes[i] = scale == 0.0f ? 0 : nearestFourBitSmaller(weights[i], scale);
+          return MicroBlock{scale, scale};
+        }
+        const float wanted = std::clamp(absMax / largestCode / g, smallestScale, largestScale);
+        const float scale = kernels::roundTo(FloatType::F8E4M3, wanted), multiplier = inverse / scale;
+        const bool finite = std::isfinite(multiplier);  // not for denormal tensors: there in two steps
+        for (std::size_t i = 0; i < weights.size(); ++i)
+          codes[i] = kernels::floatToMini<2, 1>(finite ? weights[i] * multiplier : weights[i] * inverse / scale);
+        return MicroBlock{absMax, scale};
+      });
   if (!blocks) return fail(blocks.error());
   QuantizedTensor result = microTensor(tensor, std::move(blocks->codes), Levels::floats(FloatType::F4E2M1), 4);
-  result.scale = scalePlane(Grouping::blocks(tensor.rows(), tensor.columns(), 1, block), blocks->parameter, global);
+  result.scale =
+      scalePlane(Grouping::blocks(tensor.rows(), tensor.columns(), 1, block), blocks->parameter, global, settings.inverse);
   if (ggml) result.layout = halvesLayout(tensor.size(), block);
   const auto saturated = std::count_if(blocks->scale.begin(), blocks->scale.end(),
                                        [&](float absMax) { return !ggml && !global && absMax > largestScale * largestCode; });
   if (saturated != 0)
-    result.notes.push_back(text::number(static_cast<std::uint64_t>(saturated)) + " blocks exceed 2688 and saturate; global=true holds them");
+    result.notes.push_back(text::number(static_cast<std::uint64_t>(saturated)) +
+                           " blocks exceed 2688 and saturate; global=true holds them");
   return result;
 }
 

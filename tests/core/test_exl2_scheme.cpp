@@ -204,6 +204,46 @@ class TestExl2Scheme : public QObject {
     }
   }
 
+  // With samples of the inputs what one weight loses is made up for by others: the outputs are nearer, though the weights are not.
+  void samplesCompensate() {
+    constexpr std::uint64_t rows = 32, columns = 96, tokens = 256;
+    const Tensor tensor = syntheticTensor(Distribution::Gauss, {rows, columns}, 9);
+    const std::vector<float> sources = *syntheticTensor(Distribution::Gauss, {tokens, columns}, 5).readAll();
+    LayerInputs inputs, squares;
+    inputs.channels = squares.channels = columns;
+    inputs.tokens = tokens;
+    for (std::uint64_t t = 0; t < tokens; ++t)  // each input is much like its neighbour
+      for (std::uint64_t k = 0; k < columns; ++k)
+        inputs.samples.push_back(sources[t * columns + k] + 0.9f * sources[t * columns + (k + 1) % columns]);
+    squares.meanSquares.assign(columns, 0);
+    for (std::size_t i = 0; i < inputs.samples.size(); ++i)
+      squares.meanSquares[i % columns] += inputs.samples[i] * inputs.samples[i] / static_cast<float>(tokens);
+    const auto lossOf = [&](const LayerInputs& known) {
+      ActivationData data;
+      if (!data.add(tensor.name(), known)) qFatal("activations");
+      Context context;
+      context.activations = &data;
+      const Outcome outcome = outcomeOf(tensor, "exl2:mix=4b:0.34@32+2b:0.66@32", context);
+      const auto weights = *tensor.readAll(), decoded = decodeAll(*outcome.quantized);
+      double loss = 0;
+      for (std::uint64_t t = 0; t < tokens; ++t) {
+        for (std::uint64_t n = 0; n < rows; ++n) {
+          double sum = 0;
+          for (std::uint64_t k = 0; k < columns; ++k)
+            sum += (static_cast<double>(weights[n * columns + k]) - decoded[n * columns + k]) * inputs.samples[t * columns + k];
+          loss += sum * sum;
+        }
+      }
+      return std::pair(loss, *outcome.quantized);
+    };
+    const auto [plain, plainly] = lossOf(squares);
+    const auto [compensated, tensorOfIt] = lossOf(inputs);
+    QVERIFY2(compensated < 0.9 * plain, qPrintable(QString("%1 and %2").arg(compensated).arg(plain)));
+    QCOMPARE(tensorOfIt.order, plainly.order);  // the same inputs get the wide codes
+    QVERIFY(!findFormat("exl2")->refusal(tensorOfIt));
+    QVERIFY(lossOf(inputs).second.codes == tensorOfIt.codes);
+  }
+
   void whatDoesNotFitHalfIsRefused() {
     const Tensor tensor = Tensor::fromFloats("w", {32, 32}, std::vector<float>(1024, 1e6f));
     for (const char* choice : {"exl2:mix=4b:1@32", "mbwq"}) {

@@ -117,6 +117,8 @@ const std::vector<std::string>& everyChoice() {
                                                    "minmax:bits=4",
                                                    "minmax:bits=3,group=100,params=f32",
                                                    "minmax:bits=1,params=bf16",
+                                                   "fp8",
+                                                   "fp8:granularity=block,group=32",
                                                    "nf4",
                                                    "nf4:nested=true",
                                                    "nf4:block=32",
@@ -138,9 +140,23 @@ const std::vector<std::string>& everyChoice() {
 }
 
 // How many of `everyChoice` each format must hold; a change in either direction is to be noticed.
-const std::map<std::string, int> held = {{"npz", 49},   {"hqq", 23}, {"bnb", 7},  {"gptq", 6}, {"gptq_v2", 6},
-                                         {"gptq_p", 1}, {"awq", 2},  {"exl2", 2}, {"mbwq", 2}, {"document000", 4},
-                                         {"compressed-tensors", 7}, {"mlx", 18}, {"quanto", 0}, {"torchao", 0}};
+const std::map<std::string, int> held = {{"npz", 51},
+                                         {"hqq", 23},
+                                         {"bnb", 7},
+                                         {"gptq", 6},
+                                         {"gptq_v2", 6},
+                                         {"gptq_p", 1},
+                                         {"awq", 2},
+                                         {"exl2", 2},
+                                         {"mbwq", 2},
+                                         {"document000", 4},
+                                         {"compressed-tensors", 9},
+                                         {"mlx", 18},
+                                         {"quanto", 0},
+                                         {"torchao", 0},
+                                         {"fp8", 2},
+                                         {"gpt-oss", 0},
+                                         {"gguf", 7}};
 
 // Data bytes of a safetensors or npz file by array, from the independent container.
 std::map<std::string, std::uint64_t> arrayBytes(const fs::path& file) {

@@ -72,6 +72,16 @@ const std::vector<Refusal>& refusals() {
       {"gptq", "hqq", {64, 64}, "zero points are not whole codes"},
       {"gptq", "minmax", {64, 64}, "integer zero point"},
       {"gptq", "nf4", {64, 64}, "not evenly spaced"},
+      {"fp8", "fp8", {64, 64}, nullptr},
+      {"fp8", "fp8:granularity=block,group=32", {64, 96}, nullptr},
+      {"fp8", "fp8:granularity=block,group=32", {50, 70}, nullptr},
+      {"fp8", "fp8:granularity=group,group=32", {64, 96}, nullptr},
+      {"fp8", "fp8:element=e5m2,granularity=tensor", {64, 64}, nullptr},
+      {"fp8", "mxfp8", {64, 64}, nullptr},
+      {"fp8", "fp8:granularity=block,group=24", {64, 64}, "not powers of two"},
+      {"fp8", "fp8", {2, 64, 64}, "are matrices"},
+      {"fp8", "uniform:bits=8", {64, 64}, "not 8-bit floats"},
+      {"gpt-oss", "mxfp4", {64, 64}, "read, not written"},
       {"document000", "minmax:bits=3", {64, 64}, nullptr},
       {"document000", "minmax:bits=4", {64, 64}, "4 bits do not fit"},
       {"document000", "minmax:bits=3,group=50", {7, 9}, nullptr},
@@ -261,7 +271,7 @@ class TestFormatRules : public QObject {
     for (const Format* format : allFormats()) {
       const FormatInfo& about = format->info();
       QVERIFY(!about.summary.empty() && !about.reference.empty());
-      QVERIFY(about.extension == ".safetensors" || about.extension == ".npz");
+      QVERIFY(about.extension == ".safetensors" || about.extension == ".npz" || about.extension == ".gguf");
       QCOMPARE(findFormat(about.id), format);
     }
     QVERIFY(findFormat("nonsense") == nullptr);

@@ -5,6 +5,7 @@
 #include "core/io/atomic_file.h"
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
+#include "core/run/weight_list.h"
 #include "tests/support/files.h"
 #include "tests/support/golden.h"
 
@@ -50,6 +51,9 @@ const std::map<std::string, std::string>& descriptions() {
       {"mlx-nvfp4", "mlx nvfp4 4 bit group 16"},
       {"quanto-qint4", "quanto qint4 group 96"},
       {"torchao-int8wo", "torchao int8 group 64"},
+      {"fp8-block32", "fp8 e4m3, tiles of 32 x 32"},
+      {"fp8-block32-ue8m0", "fp8 e4m3, tiles of 32 x 32, scales powers of two"},
+      {"gptoss-mxfp4", "gpt-oss mxfp4"},
   };
   return known;
 }
@@ -117,7 +121,7 @@ class TestPackedRead : public QObject {
   void folderDecodesAsItsLibrarySays_data() {
     QTest::addColumn<QString>("folder");
     for (const fs::path& folder : folders()) QTest::newRow(folder.filename().c_str()) << QString::fromStdString(folder.string());
-    QVERIFY(folders().size() >= 46);
+    QVERIFY(folders().size() >= 50);
   }
 
   void folderDecodesAsItsLibrarySays() {
@@ -127,10 +131,37 @@ class TestPackedRead : public QObject {
     QVERIFY(compared > 0);
   }
 
+  // A matrix of a stack is read alone, under the stack's name with or without ".weight".
+  void matrixOfAStackIsReadAlone() {
+    const fs::path folder = test::dataPath("packed") / "gptoss-mxfp4";
+    const auto model = Checkpoint::open(folder / "model.safetensors"), expected = Checkpoint::open(folder / "expected.safetensors");
+    QVERIFY(model && expected);
+    const WeightList weights(*model), wanted(*expected);
+    const std::string name = "model.layers.0.mlp.experts.down_proj";
+    for (const char* const suffix : {"[0]", "[2]"}) {
+      const auto theirs = wanted.read(name + suffix);
+      QVERIFY2(theirs.has_value(), theirs ? "" : theirs.error().message.c_str());
+      for (const std::string& spelled : {name + suffix, name + ".weight" + suffix}) {
+        const auto ours = weights.read(spelled);
+        QVERIFY2(ours.has_value(), ours ? "" : ours.error().message.c_str());
+        QCOMPARE(ours->shape(), (Shape{64, 96}));
+        QVERIFY(*ours->readAll() == *theirs->readAll());
+        const auto item = weights.packedItem(spelled);
+        QVERIFY(item && item->shape == ours->shape() && item->bitsPerWeight() == 4.25);
+        const auto packed = weights.readPacked(*item);
+        QVERIFY(packed && decodeAll(*packed) == *theirs->readAll());
+      }
+    }
+    QVERIFY(!weights.read(name + "[3]").has_value());
+    QVERIFY(!weights.read("model.layers.0.self_attn.k_proj").has_value());  // stored tensors go by their own name
+    const auto all = weights.select({}, {});
+    QVERIFY(all && std::find(all->begin(), all->end(), name + "[1]") != all->end());
+  }
+
   // Packing what was read gives the file's own arrays back.
   void readThenPackedAgainIsTheSame_data() {
     QTest::addColumn<QString>("folder");
-    static const std::regex written("^(hqq-[0-9]|bnb-(nf4|fp4)|ct-(W|FP8|MX)|ar-auto_round-MX|mlx-).*");
+    static const std::regex written("^(hqq-[0-9]|bnb-(nf4|fp4)|ct-(W|FP8|MX)|ar-auto_round-MX|mlx-|fp8-block32-|fp8-block128).*");
     for (const fs::path& folder : folders())
       if (std::regex_match(folder.filename().string(), written))
         QTest::newRow(folder.filename().c_str()) << QString::fromStdString(folder.string());

@@ -156,6 +156,18 @@ class TestSafetensors : public QObject {
     QCOMPARE(header->entries[2].sizeBytes, std::uint64_t{0});
   }
 
+  // Loaders look for model.safetensors alone; other files beside it are not part of the model.
+  void wholeModelAloneBesideOthers() {
+    const ScratchFolder folder;
+    writeWhole(folder.file("model.safetensors"), safetensorsOf({{"a", {1, 2}}}));
+    writeWhole(folder.file("expected.safetensors"), safetensorsOf({{"a", {3, 4}}, {"b", {5}}}));
+    const auto opened = Checkpoint::open(folder.path());
+    QVERIFY2(opened.has_value(), opened ? "" : opened.error().message.c_str());
+    QCOMPARE((*opened)->files().size(), std::size_t{1});
+    QCOMPARE((*opened)->entries().size(), std::size_t{1});
+    QVERIFY(*(*opened)->read(std::string_view("a"))->readAll() == (std::vector<float>{1, 2}));
+  }
+
   void shardsComeByTheirIndex() {
     const ScratchFolder folder;
     writeShards(folder);

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Any safetensors file is, under each of some real configs, layers that decode in each of their readings, or refusals.
-#include "core/base/contracts.h"
-#include "core/formats/format.h"
-#include "core/io/safetensors.h"
-#include "core/quant/decode.h"
-
-#include <cstddef>
-#include <cstdint>
+#include "tests/fuzz/packed_layers.h"
 
 namespace {
 
@@ -18,56 +12,9 @@ constexpr const char* configs[] = {
     R"({"quantization_config":{"quant_method":"auto-round","packing_format":"auto_round","extra_config":{"a":1}}})",
 };
 
-class MemoryCheckpoint final : public nibble::Checkpoint {
- public:
-  MemoryCheckpoint(nibble::SafetensorsHeader header, std::span<const std::byte> file, std::string config)
-      : m_header(std::move(header)), m_file(file), m_config(std::move(config)) {}
-  const std::filesystem::path& path() const override { return m_path; }
-  std::string_view format() const override { return "safetensors"; }
-  const std::vector<std::filesystem::path>& files() const override { return m_files; }
-  const std::vector<nibble::TensorEntry>& entries() const override { return m_header.entries; }
-  const std::vector<std::pair<std::string, std::string>>& metadata() const override { return m_metadata; }
-  std::uint64_t mappedBytes() const override { return m_file.size(); }
-  nibble::Result<nibble::Tensor> read(std::size_t index) const override {
-    const nibble::TensorEntry& entry = m_header.entries[index];
-    return nibble::Tensor(entry.name, entry.type, entry.shape, m_file.subspan(m_header.offsets[index], entry.sizeBytes),
-                          nullptr);
-  }
-  using nibble::Checkpoint::read;
-  bool changedOnDisk() const override { return false; }
-  std::string configText() const override { return m_config; }
-
- private:
-  nibble::SafetensorsHeader m_header;
-  std::span<const std::byte> m_file;
-  std::string m_config;
-  std::filesystem::path m_path = "memory";
-  std::vector<std::filesystem::path> m_files{"memory"};
-  std::vector<std::pair<std::string, std::string>> m_metadata;
-};
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto file = std::as_bytes(std::span(data, size));
-  auto header = nibble::parseSafetensorsHeader(file);
-  if (!header) return 0;
-  for (const char* config : configs) {
-    const MemoryCheckpoint checkpoint(*header, file, config);
-    for (const nibble::DetectedLayer& found : nibble::detectPacked(checkpoint)) {
-      NIBBLE_EXPECTS(!found.layer.parts.empty() && !found.layer.description.empty());
-      std::vector<std::string> readings = found.layer.readings;
-      readings.emplace_back();
-      for (const std::string& reading : readings) {
-        const auto tensor = found.format->readAs(checkpoint, found.layer, reading);
-        if (!tensor) {
-          NIBBLE_EXPECTS(!tensor.error().message.empty());
-          continue;
-        }
-        NIBBLE_EXPECTS(tensor->shape == found.layer.shape);
-        NIBBLE_EXPECTS(nibble::decodeAll(*tensor).size() == tensor->weightCount());
-      }
-    }
-  }
+  fuzz::readUnder(configs, data, size);
   return 0;
 }

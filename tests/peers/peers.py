@@ -4,10 +4,13 @@
 quantizers must give the same codes on data no golden file holds. Skips, aloud, what is not installed.
 
 usage: peers.py PATH-OF-nibblescope-cli PATH-OF-SAMPLE.safetensors
-needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf for their own parts
+needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf, mlx[cpu], and transformers with accelerate and compressed-tensors for
+their own parts
 """
+import importlib.metadata
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -342,5 +345,162 @@ def llama_logits(weights, tokens, neighbours=False):
     return norm(x, "model.norm.weight") @ w["lm_head.weight"].T
 
 
+CHECKED = {}  # what the last lines say: weights compared, by library
+
+
+def count(library, values):
+    layers, weights = CHECKED.get(library, (0, 0))
+    CHECKED[library] = (layers + 1, weights + values.size)
+
+
+class Mlx(Peer):
+    def setUp(self):
+        try:
+            import mlx.core
+        except ImportError as missing:
+            self.skipTest(f"mlx is not installed: {missing}")
+        super().setUp()
+        self.mx = mlx.core
+
+    def test_library_decodes_what_was_written(self):
+        cases = [(f"minmax:bits={b},group={g},params={p}", b, g, "affine")
+                 for b, g, p in [(2, 64, "f16"), (3, 64, "f16"), (4, 32, "bf16"), (4, 64, "f16"), (5, 32, "f32"), (6, 64, "f16"), (8, 128, "f16")]]
+        cases += [("uniform:bits=4,granularity=group,group=64,symmetric=false", 4, 64, "affine"),
+                  ("mxfp4", 4, 32, "mxfp4"), ("mxfp8", 8, 32, "mxfp8"), ("nvfp4:global=false", 4, 16, "nvfp4")]
+        for scheme, bits, group, mode in cases:
+            with self.subTest(scheme=scheme):
+                source = self.path / "written.safetensors"
+                result = cli("export", SAMPLE, scheme, "--format", "mlx", "--tensor", TENSOR, "--out", source, "--json")
+                self.assertTrue(result["verified"])
+                parts = {k.rsplit(".", 1)[1]: v for k, v in self.mx.load(str(source)).items()}
+                decoded = self.mx.dequantize(parts["weight"], parts["scales"], parts.get("biases"), group_size=group, bits=bits, mode=mode)
+                source.unlink()
+                decoded = np.array(decoded.astype(self.mx.float32))
+                np.testing.assert_array_equal(decoded, self.shown(scheme)["decoded"])
+                count("mlx", decoded)
+
+
+class Models(Peer):
+    """Whole folders: a tiny Llama that export has quantized, opened by transformers itself."""
+
+    def setUp(self):
+        try:
+            import accelerate  # noqa: F401
+            import compressed_tensors  # noqa: F401
+            import transformers
+        except ImportError as missing:
+            self.skipTest(f"transformers, accelerate and compressed-tensors are needed: {missing}")
+        super().setUp()
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        self.transformers = transformers
+        self.source = self.path / "source"
+        torch.manual_seed(1)
+        config = transformers.LlamaConfig(hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
+                                          num_key_value_heads=2, vocab_size=128, tie_word_embeddings=False, dtype="float32")
+        transformers.LlamaForCausalLM(config).save_pretrained(self.source)
+
+    def export(self, scheme, form, *more):
+        out = self.path / f"out{len(list(self.path.iterdir()))}-{form}"
+        shutil.rmtree(out, ignore_errors=True)
+        chosen = ["--recipe", scheme] if str(scheme).endswith(".json") else [scheme, "--select", "_proj"]
+        result = cli("export", self.source, *chosen, "--format", form, "--all", "--out", out, "--json", *more)
+        self.assertTrue(result["verified"])
+        return out, [tensor["name"] for tensor in result["tensors"]]
+
+    def decoded(self, out, name):
+        cli("decode", out, "--tensor", name, "--out", self.path / "layer.npy")
+        return np.load(self.path / "layer.npy")
+
+    def compare(self, library, out, names, weight_of, rounds=False):
+        self.assertEqual(len(names), 7)
+        for name in names:
+            theirs, ours = weight_of(name).float().numpy(), self.decoded(out, name)
+            if rounds:
+                ours = torch.from_numpy(ours).bfloat16().float().numpy()
+            np.testing.assert_array_equal(theirs, ours, err_msg=name)
+            count(library, ours)
+        shutil.rmtree(out)
+
+    def loaded(self, out, **options):
+        return self.transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, **options)
+
+    def test_compressed_tensors(self):
+        schemes = ["uniform:bits=4,granularity=group,group=32", "uniform:bits=4,granularity=group,group=128,symmetric=false",
+                   "uniform:bits=8,granularity=group,group=64", "uniform:bits=3,granularity=group,group=32", "uniform:bits=8,granularity=channel",
+                   "fp8", "fp8:granularity=tensor", "fp8:granularity=block,group=128", "mxfp4", "mxfp8", "nvfp4"]
+        dense = self.transformers.CompressedTensorsConfig(run_compressed=False)
+        for scheme in schemes:
+            with self.subTest(scheme=str(scheme)):
+                out, names = self.export(scheme, "compressed-tensors")
+                model = self.loaded(out, quantization_config=dense)
+                # The library unpacks NVFP4 in bfloat16, whatever type the model is loaded in.
+                self.compare("transformers with compressed-tensors", out, names, lambda name: model.get_parameter(name).detach(),
+                             rounds=scheme == "nvfp4")
+
+    def test_compressed_tensors_by_recipe(self):
+        """Two kinds of layers in one model, unpacked by the library itself: transformers 5.24 loads no mixed checkpoint, llm-compressor's
+        own neither."""
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationScheme
+
+        recipe = self.path / "mixed.json"
+        recipe.write_text(json.dumps({"rules": [{"match": "self_attn", "scheme": "uniform:bits=4,granularity=group,group=32"},
+                                                {"match": "mlp", "scheme": "uniform:bits=8,granularity=channel"}]}))
+        out, names = self.export(recipe, "compressed-tensors")
+        config = json.loads((out / "config.json").read_text())["quantization_config"]
+        self.assertEqual((config["format"], len(config["config_groups"])), ("mixed-precision", 2))
+        tensors = tensors_of(out / "model.safetensors")
+
+        def weight_of(name):
+            module = name.removesuffix(".weight")
+            group, = [group for group in config["config_groups"].values() if module in group["targets"]]
+            parts = {key.removeprefix(module + "."): value for key, value in tensors.items() if key.startswith(module + ".")}
+            return BaseCompressor.get_value_from_registry(group["format"]).decompress(parts, QuantizationScheme(**group))["weight"]
+
+        self.compare("compressed-tensors", out, names, weight_of)
+
+    def test_fp8(self):
+        for scheme, more in [("fp8:granularity=block,group=32", ()), ("fp8:granularity=block,group=64", ("--shard-size", "60KB")),
+                             ("fp8:granularity=block,group=128", ())]:
+            with self.subTest(scheme=scheme):
+                out, names = self.export(scheme, "fp8", *more)
+                model = self.loaded(out)
+                self.compare("transformers, fine-grained FP8", out, names, lambda name: model.get_parameter(name).detach())
+
+    def test_bitsandbytes(self):
+        try:
+            from bitsandbytes import functional
+        except ImportError as missing:
+            self.skipTest(f"bitsandbytes is not installed: {missing}")
+        for scheme in ("nf4", "nf4:nested=true", "fp4", "fp4:block=128,nested=true"):
+            with self.subTest(scheme=scheme):
+                out, names = self.export(scheme, "bnb")
+                model = self.loaded(out, device_map="cpu")
+
+                def weight_of(name):
+                    weight = model.get_parameter(name)
+                    return functional.dequantize_4bit(weight.data, weight.quant_state)
+
+                self.compare("transformers with bitsandbytes", out, names, weight_of)
+
+    def test_shards_of_another_format(self):
+        out, names = self.export("uniform:bits=4,granularity=group,group=32", "compressed-tensors", "--shard-size", "50KB")
+        self.assertGreater(len(list(out.glob("model-*.safetensors"))), 1)
+        model = self.loaded(out, quantization_config=self.transformers.CompressedTensorsConfig(run_compressed=False))
+        self.compare("transformers with compressed-tensors", out, names, lambda name: model.get_parameter(name).detach())
+
+
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0]], verbosity=2)
+    installed = []
+    for package in ("numpy", "torch", "safetensors", "hqq", "bitsandbytes", "mlx", "transformers", "compressed-tensors", "accelerate", "gguf"):
+        try:
+            installed.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            installed.append(f"{package} missing")
+    print("peers: " + ", ".join(installed))
+    chosen = sys.argv[3:]
+    program = unittest.main(argv=[sys.argv[0], *chosen], verbosity=2, exit=False)
+    for library, (layers, weights) in CHECKED.items():
+        print(f"equal: {layers} layers, {weights} weights by {library}")
+    sys.exit(0 if program.result.wasSuccessful() else 1)

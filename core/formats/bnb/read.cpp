@@ -2,7 +2,7 @@
 // Reading bitsandbytes 4-bit weights by their quant_state, a JSON text beside the codes. The codes may be stored as any type
 // (bnb_4bit_quant_storage): their bytes count.
 #include "core/formats/bnb/plan.h"
-#include "core/formats/tools.h"
+#include "core/formats/parts.h"
 
 #include <nlohmann/json.hpp>
 
@@ -53,7 +53,8 @@ Result<State> readState(const Checkpoint& checkpoint, const std::string& name) {
 
 Result<Plane> nestedPlane(const Checkpoint& checkpoint, const std::string& name, const State& state, const Grouping& grouping) {
   const auto codes = readBytes(checkpoint, name + ".absmax");
-  const auto absmax = readFloats(checkpoint, name + ".nested_absmax"), map = readFloats(checkpoint, name + ".nested_quant_map");
+  const auto absmax = finiteFloats(checkpoint, name + ".nested_absmax"),
+             map = finiteFloats(checkpoint, name + ".nested_quant_map");
   if (!codes) return fail(codes.error());
   if (!absmax) return fail(absmax.error());
   if (!map) return fail(map.error());
@@ -91,7 +92,11 @@ std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
       const std::string name = key.substr(0, key.size() - suffix.size());
       const auto weight = checkpoint.find(name);
       const auto state = readState(checkpoint, name);
-      if (!weight || !state) continue;
+      if (!weight || !state) {
+        layers.push_back(
+            brokenLayer(checkpoint, name, nf4 ? "nf4" : "fp4", {key, name, name + ".absmax", name + ".quant_map"}));
+        continue;
+      }
       PackedLayer layer{name, {}, {*weight, i}, state->shape};
       for (const char* part : {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"})
         if (const auto index = checkpoint.find(name + part)) layer.parts.push_back(*index);
@@ -114,7 +119,7 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
   const auto layout = highNibbleLayout(count);
   if (bytes->size() != layout->sizeBytes())
     return fail(name + ": expected " + std::to_string(layout->sizeBytes()) + " bytes of codes");
-  const auto table = readFloats(checkpoint, name + ".quant_map");
+  const auto table = finiteFloats(checkpoint, name + ".quant_map");
   if (!table) return fail(table.error());
   if (table->size() != 16) return fail(name + ".quant_map: expected 16 numbers");
 
@@ -135,7 +140,7 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
     tensor.scale = std::move(*plane);
     return tensor;
   }
-  const auto absmax = readFloats(checkpoint, name + ".absmax");
+  const auto absmax = finiteFloats(checkpoint, name + ".absmax");
   if (!absmax) return fail(absmax.error());
   if (absmax->size() != grouping.groupCount()) return fail(name + ".absmax: expected one number for each block");
   tensor.scale = Plane::numbers(grouping, *absmax, Stored::F32);

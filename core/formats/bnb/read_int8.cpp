@@ -36,7 +36,12 @@ std::vector<PackedLayer> detectInt8(const Checkpoint& checkpoint) {
     if (!key.ends_with(scaleSuffix)) continue;
     const std::string module = key.substr(0, key.size() - scaleSuffix.size());
     const auto parts = partsAt(checkpoint, module + ".");
-    if (!parts) continue;
+    if (!parts) {
+      const TensorEntry* codes = partAt(checkpoint, module + ".weight");
+      if (codes != nullptr && codes->type == DType::I8)
+        layers.push_back(brokenLayer(checkpoint, codes->name, "LLM.int8", {codes->name, key, module + ".weight_format"}));
+      continue;
+    }
     PackedLayer layer{module + ".weight", "LLM.int8", {*checkpoint.find(module + ".weight"), i}, parts->codes->shape};
     if (const auto index = checkpoint.find(module + ".weight_format")) layer.parts.push_back(*index);
     layers.push_back(std::move(layer));

@@ -89,6 +89,8 @@ Result<std::string> configure(const std::string& config, const std::vector<Expor
   if (layers.empty()) return fail("no layer to describe");
   const auto plan = planFor(*layers.front().tensor);
   if (!plan) return fail(plan.error().within(layers.front().name));
+  if (!sharedSettings(layers).ok)
+    return fail("a bitsandbytes config has one kind of levels and nesting, the layers have " + distinct(layers, settingsText));
   Json parsed = config.empty() ? Json::object() : Json::parse(config, nullptr, false);
   if (!parsed.is_object()) return fail("config.json: not a JSON object");
   Json skipped = Json::array();

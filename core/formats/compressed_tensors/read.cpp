@@ -72,7 +72,8 @@ Result<Layer> layerAt(const Checkpoint& checkpoint, const SchemeConfig& config, 
   Layer layer;
   layer.p = module + ".";
   const auto kind = kindAt(checkpoint, layer.p, config.isPresent());
-  if (!kind) return fail(layer.p + "weight: not a compressed-tensors layer");
+  if (!kind && partAt(checkpoint, layer.p + "weight_scale") == nullptr) return fail(layer.p + "weight_scale: missing");
+  if (!kind) return fail(layer.p + "weight: codes and scales are of types that no compressed-tensors layout has");
   layer.kind = *kind;
   layer.arguments = config.argumentsFor(module);
   layer.modelType = config.modelType();
@@ -268,24 +269,42 @@ std::string description(const Layer& layer, const Checkpoint& checkpoint) {
   return grouping ? text + ", " + grouping->describe() : text;
 }
 
+// Modules that have a scale or packed codes, each once, in file order.
+std::vector<std::string> modulesOf(const Checkpoint& checkpoint) {
+  std::vector<std::string> modules;
+  for (const TensorEntry& entry : checkpoint.entries()) {
+    for (const std::string_view suffix : {".weight_scale", ".weight_packed"}) {
+      if (!entry.name.ends_with(suffix)) continue;
+      std::string module = entry.name.substr(0, entry.name.size() - suffix.size());
+      if (suffix == ".weight_packed" && checkpoint.find(module + ".weight_scale")) continue;
+      modules.push_back(std::move(module));
+    }
+  }
+  return modules;
+}
+
 }  // namespace
 
 std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
-  constexpr std::string_view suffix = ".weight_scale";
   std::vector<PackedLayer> layers;
   std::optional<SchemeConfig> config;
-  for (std::size_t i = 0; i < checkpoint.entries().size(); ++i) {
-    const std::string& key = checkpoint.entries()[i].name;
-    if (!key.ends_with(suffix)) continue;
-    const std::string module = key.substr(0, key.size() - suffix.size());
+  for (const std::string& module : modulesOf(checkpoint)) {
     if (!config) config = SchemeConfig::of(checkpoint);
     const auto found = layerAt(checkpoint, *config, module);
-    if (!found) continue;
+    std::vector<std::string> parts;
+    for (const char* part : {"weight_packed", "weight", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
+                             "weight_global_scale"})
+      parts.push_back(module + "." + part);
+    if (!found) {
+      const bool ours = kindAt(checkpoint, module + ".", config->isPresent()) || partAt(checkpoint, parts[0]) != nullptr;
+      if (ours) layers.push_back(brokenLayer(checkpoint, module + ".weight", "compressed-tensors", parts));
+      continue;
+    }
     PackedLayer layer{module + ".weight", description(*found, checkpoint), {}, {found->rows, found->columns}};
     const bool packed = found->kind == Kind::Packed || found->kind == Kind::Mxfp4 || found->kind == Kind::Nvfp4;
-    for (const char* part : {packed ? "weight_packed" : "weight", "weight_scale", "weight_zero_point", "weight_shape",
-                             "weight_g_idx", "weight_global_scale"})
-      if (const auto index = checkpoint.find(found->p + part)) layer.parts.push_back(*index);
+    parts.erase(parts.begin() + (packed ? 1 : 0));
+    for (const std::string& part : parts)
+      if (const auto index = checkpoint.find(part)) layer.parts.push_back(*index);
     layers.push_back(std::move(layer));
   }
   return layers;

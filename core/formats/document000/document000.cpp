@@ -4,8 +4,8 @@
 // code, P.scale and P.zero [groups, 1], P.shape I64, P.bits and P.group_size I64 numbers. Arithmetic is in the type of scale
 // and zero.
 #include "core/formats/document000/proof.h"
+#include "core/formats/parts.h"
 #include "core/formats/rules.h"
-#include "core/formats/tools.h"
 
 namespace nibble {
 namespace {
@@ -132,9 +132,12 @@ class Document000Format final : public Format {
       for (const char* key : {"scale", "zero", "shape", "bits", "group_size"})
         if (const auto index = checkpoint.find(p + key)) layer.parts.push_back(*index);
       const auto shape = layer.parts.size() == 6 ? readFloats(checkpoint, p + "shape") : Result<std::vector<float>>(fail(""));
-      if (!shape) continue;
-      for (const float side : *shape) layer.shape.push_back(side > 0 && side < 1e12f ? static_cast<std::uint64_t>(side) : 0);
-      if (plausibleCount(layer.shape).value_or(0) != 0) layers.push_back(std::move(layer));
+      if (shape)
+        for (const float side : *shape) layer.shape.push_back(side > 0 && side < 1e12f ? static_cast<std::uint64_t>(side) : 0);
+      if (layer.parts.size() < 2) continue;  // the codes alone may be anything
+      if (layer.shape.empty() || plausibleCount(layer.shape).value_or(0) == 0)
+        layer = brokenLayer(checkpoint, layer.name, "document 000", {entry.name, p + "scale", p + "zero", p + "shape"});
+      layers.push_back(std::move(layer));
     }
     return layers;
   }
@@ -142,7 +145,9 @@ class Document000Format final : public Format {
   [[nodiscard]] Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const override {
     const std::string p = moduleName(layer.name) + ".";
     const auto bits = readInteger(checkpoint, p + "bits"), group = readInteger(checkpoint, p + "group_size");
-    const auto scale = readFloats(checkpoint, p + "scale"), zero = readFloats(checkpoint, p + "zero");
+    for (const char* key : {"scale", "zero", "shape"})
+      if (partAt(checkpoint, p + key) == nullptr) return fail(p + key + ": missing");
+    const auto scale = finiteFloats(checkpoint, p + "scale"), zero = finiteFloats(checkpoint, p + "zero");
     const auto words = readBytes(checkpoint, p + "pqdata");
     if (!bits) return fail(bits.error());
     if (!group) return fail(group.error());
@@ -150,8 +155,9 @@ class Document000Format final : public Format {
     if (!zero) return fail(zero.error());
     if (!words) return fail(words.error());
     const std::uint64_t weights = elementCount(layer.shape);
+    if (weights == 0) return fail(p + "shape: not a usable size");
     if (*bits < 1 || *bits > slotBits) return fail(p + "bits: expected 1, 2 or 3");
-    if (*group < 1 || weights == 0) return fail(p + "group_size: not a usable size");
+    if (*group < 1) return fail(p + "group_size: not a usable size");
     const auto length = static_cast<std::uint64_t>(*group);
     const std::uint64_t groups = (weights + length - 1) / length, count = groups * length;
     if (scale->size() != groups || zero->size() != groups) return fail(p + "scale: expected one number for each group");

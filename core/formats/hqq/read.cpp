@@ -2,7 +2,7 @@
 // Reading HQQ layers, as hqq itself or transformers saved them. Detection is by keys: hqq's own files have no
 // quantization_config.
 #include "core/formats/hqq/plan.h"
-#include "core/formats/tools.h"
+#include "core/formats/parts.h"
 
 namespace nibble::formats::hqq {
 namespace {
@@ -72,9 +72,13 @@ std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
     const std::string module = entry.name.substr(0, entry.name.size() - codesSuffix.size()), p = module + ".";
     const auto scale = checkpoint.find(p + "scale"), zero = checkpoint.find(p + "zero"),
                packing = checkpoint.find(p + "packing");
-    if (!scale || !zero || !packing) continue;
+    if (!packing && (!scale || !zero)) continue;
     const auto header = readHeader(checkpoint, p);
-    if (!header) continue;
+    if (!scale || !zero || !header) {
+      layers.push_back(
+          brokenLayer(checkpoint, module + ".weight", "hqq", {entry.name, p + "scale", p + "zero", p + "packing"}));
+      continue;
+    }
     PackedLayer layer{module + ".weight", {}, {i, *scale, *zero}, header->shape};
     layer.description = "hqq " + std::to_string(header->bits) + " bit group " + std::to_string(header->group) + " axis " +
                         std::to_string(header->axis);
@@ -106,7 +110,9 @@ Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& la
 
   const auto codes = readBytes(checkpoint, p + "W_q");
   if (!codes) return fail(codes.error());
-  const auto scale = readFloats(checkpoint, p + "scale"), zero = readFloats(checkpoint, p + "zero");
+  for (const char* key : {"scale", "zero"})
+    if (partAt(checkpoint, p + key) == nullptr) return fail(p + key + ": missing");
+  const auto scale = finiteFloats(checkpoint, p + "scale"), zero = finiteFloats(checkpoint, p + "zero");
   if (!scale) return fail(scale.error());
   if (!zero) return fail(zero.error());
   if (scale->size() != plan.groups || zero->size() != plan.groups) return fail(p + "scale: expected one number for each group");

@@ -106,20 +106,23 @@ Status readFloats(const Checkpoint& checkpoint, const std::string& module, Mode 
 }  // namespace
 
 std::vector<PackedLayer> detect(const Checkpoint& checkpoint) {
-  constexpr std::string_view suffix = ".scales";
+  constexpr std::string_view suffix = ".weight";
   std::vector<PackedLayer> layers;
   std::optional<nlohmann::json> quantization;
   for (std::size_t i = 0; i < checkpoint.entries().size(); ++i) {
-    const std::string& key = checkpoint.entries()[i].name;
-    if (!key.ends_with(suffix)) continue;
-    const std::string module = key.substr(0, key.size() - suffix.size());
-    const TensorEntry* weight = partAt(checkpoint, module + ".weight");
-    if (weight == nullptr || weight->type != DType::U32) continue;
+    const TensorEntry& entry = checkpoint.entries()[i];
+    if (entry.type != DType::U32 || !entry.name.ends_with(suffix)) continue;
+    const std::string module = moduleName(entry.name);
+    const auto scales = checkpoint.find(module + ".scales"), biases = checkpoint.find(module + ".biases");
+    if (!scales && !biases) continue;
     if (!quantization) quantization = quantizationOf(checkpoint);
     const auto found = layerAt(checkpoint, *quantization, module);
-    if (!found) continue;
-    PackedLayer layer{module + ".weight", {}, {*checkpoint.find(module + ".weight"), i}, {found->rows, found->columns}};
-    if (const auto index = checkpoint.find(module + ".biases")) layer.parts.push_back(*index);
+    if (!found) {
+      layers.push_back(brokenLayer(checkpoint, entry.name, "mlx", {entry.name, module + ".scales", module + ".biases"}));
+      continue;
+    }
+    PackedLayer layer{entry.name, {}, {i, *scales}, {found->rows, found->columns}};
+    if (biases) layer.parts.push_back(*biases);
     layer.description = "mlx " + std::string(modeName(found->mode)) + " " + std::to_string(found->bits) + " bit group " +
                         std::to_string(found->group);
     layers.push_back(std::move(layer));

@@ -85,7 +85,10 @@ class QuantoFormat final : public ReadOnlyFormat {
       if (!key.ends_with(codesSuffix)) continue;
       const std::string weight = key.substr(0, key.size() - std::string_view("._data._data").size());
       const auto sizes = sizesAt(checkpoint, weight);
-      if (!sizes) continue;
+      if (!sizes) {
+        layers.push_back(brokenLayer(checkpoint, weight, "quanto", {key, weight + "._scale", weight + "._shift"}));
+        continue;
+      }
       if (!config) config = configOf(checkpoint);
       PackedLayer layer{weight, {}, {i}, shapeOf(*sizes, *config)};
       const std::string p = moduleName(weight) + ".";

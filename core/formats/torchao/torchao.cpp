@@ -67,7 +67,11 @@ class TorchaoFormat final : public ReadOnlyFormat {
       if (!key.ends_with(codesSuffix)) continue;
       const std::string module = key.substr(0, key.size() - codesSuffix.size());
       const auto parts = partsAt(checkpoint, module + ".weight");
-      if (!parts) continue;
+      if (!parts) {
+        layers.push_back(brokenLayer(checkpoint, module + ".weight", "torchao",
+                                     {key, module + "._weight_scale", module + "._weight_zero_point"}));
+        continue;
+      }
       PackedLayer layer{module + ".weight", {}, {i}, parts->codes->shape};
       for (const char* part : {"._weight_scale", "._weight_zero_point"})
         if (const auto index = checkpoint.find(module + part)) layer.parts.push_back(*index);
