@@ -68,6 +68,8 @@ int main(int argc, char** argv) {
   addInspect(app, action);
   addBench(app, action);
   addRun(app, action);
+  addLinear(app, action);
+  addModules(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -5,15 +5,11 @@
 // The tensor alone decides w_j: layers that share their inputs (query, key, value) get scales of their own here. Scales are
 // float32 and belong to the tensor; in SmoothQuant's models 1 / s is folded into the norm before.
 // Source: Xiao et al. 2023 (arXiv 2211.10438), smoothquant/smooth.py (spec uniform 1.6).
+#include "core/quant/smooth_scales.h"
 #include "core/transforms/transform.h"
-
-#include <algorithm>
-#include <cmath>
 
 namespace nibble {
 namespace {
-
-constexpr float floorOfRange = 1e-5f;
 
 struct Settings {
   double alpha = 0.5;
@@ -47,16 +43,11 @@ class SmoothTransform final : public Transform {
   Status apply(Transformed& layer, const SettingValues& values, const QuantizeTrial&, const Context& context) const override {
     if (layer.inputs.samples.empty()) return fail("smooth needs samples of the inputs (--inputs); none are known of this tensor");
     const std::size_t columns = layer.columns;
-    std::vector<float> inputMax(columns), weightMax(columns, floorOfRange), scales(columns);
-    for (std::size_t i = 0; i < layer.inputs.samples.size(); ++i)
-      inputMax[i % columns] = std::max(inputMax[i % columns], std::fabs(layer.inputs.samples[i]));
+    std::vector<float> inputMax(columns), weightMax(columns);
+    raiseToColumnMaxima(layer.inputs.samples, inputMax);
     if (context.stopRequested()) return cancelled();
-    for (std::size_t i = 0; i < layer.weights.size(); ++i)
-      weightMax[i % columns] = std::max(weightMax[i % columns], std::fabs(layer.weights[i]));
-    const double alpha = table().read(values).alpha;
-    for (std::size_t j = 0; j < columns; ++j)
-      scales[j] = std::max(floorOfRange, static_cast<float>(std::pow(static_cast<double>(inputMax[j]), alpha) /
-                                                            std::pow(static_cast<double>(weightMax[j]), 1 - alpha)));
+    raiseToColumnMaxima(layer.weights, weightMax);
+    std::vector<float> scales = smoothScales(inputMax, weightMax, table().read(values).alpha);
     for (std::size_t i = 0; i < layer.weights.size(); ++i) layer.weights[i] *= scales[i % columns];
     scaleInputs(layer.inputs, scales);
     layer.channelScale = std::move(scales);

@@ -74,7 +74,8 @@ class TestTransforms : public QObject {
     QTest::addColumn<int>("index");
     const json file = test::loadJson("smoothquant.json");
     for (std::size_t i = 0; i < file["cases"].size(); ++i)
-      QTest::newRow(file["cases"][i]["name"].get<std::string>().c_str()) << static_cast<int>(i);
+      if (file["cases"][i]["op"] == "smooth")
+        QTest::newRow(file["cases"][i]["name"].get<std::string>().c_str()) << static_cast<int>(i);
   }
   void smoothGolden() {
     QFETCH(int, index);
