@@ -21,13 +21,14 @@ const Format& quantoFormat();
 const Format& torchaoFormat();
 const Format& document000Format();
 const Format& ggufFormat();
+const Format& diffqFormat();
 
 std::span<const Format* const> allFormats() {
   static const Format* const formats[] = {
       &npzFormat(),    &hqqFormat(),     &bnbFormat(),         &gptqFormat(),  &gptqV2Format(), &gptqPlanarFormat(),
       &awqFormat(),    &exl2Format(),    &mbwqFormat(),        &mlxFormat(),   &fp8Format(),    &compressedTensorsFormat(),
       &quantoFormat(), &torchaoFormat(), &document000Format(), &gptOssFormat(),
-      &ggufFormat()};
+      &ggufFormat(),   &diffqFormat()};
   return formats;
 }
 

@@ -94,16 +94,26 @@ Status checkOrder(const std::vector<ChosenTransform>& transforms, std::string_vi
 
 }  // namespace
 
+namespace {
+
+// Where the scheme begins: after the last '/' before any @FILE, whose path may have its own.
+std::size_t schemeBegin(std::string_view textForm) {
+  const std::size_t slash = textForm.substr(0, textForm.find('@')).rfind('/');
+  return slash == std::string_view::npos ? 0 : slash + 1;
+}
+
+}  // namespace
+
 Result<Choice> Choice::parse(std::string_view textForm) {
-  if (const std::size_t slash = textForm.rfind('/'); slash != std::string_view::npos) {
+  if (const std::size_t begin = schemeBegin(textForm); begin != 0) {
     std::vector<ChosenTransform> transforms;
-    for (const std::string& part : text::split(textForm.substr(0, slash), '/')) {
+    for (const std::string& part : text::split(textForm.substr(0, begin - 1), '/')) {
       auto transform = parseTransform(part);
       if (!transform) return fail(transform.error());
       transforms.push_back(*std::move(transform));
     }
     NIBBLE_TRY(checkOrder(transforms, textForm));
-    auto choice = parse(textForm.substr(slash + 1));
+    auto choice = parse(textForm.substr(begin));
     if (choice) choice->m_transforms = std::move(transforms);
     return choice;
   }

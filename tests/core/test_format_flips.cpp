@@ -82,6 +82,8 @@ const Case cases[] = {
     {"gguf f16", "gguf", "float:type=f16", 2, 32},
     {"gguf bf16", "gguf", "float:type=bf16", 2, 32},
     {"gguf of uniform", "gguf", "uniform:bits=8,granularity=channel,symmetric=true,params=f16", 2, 32},
+    {"diffq", "diffq", "diffq:bits=3,group=5", 5, 15},
+    {"diffq 11 bits", "diffq", "diffq:bits=11,group=0", 3, 17},
     {"npz integer", "npz", "hqq:bits=4,group=16", 4, 16},
     {"npz table", "npz", "nf4:block=32", 2, 32},
     {"npz codebook", "npz", "codebook:bits=2,granularity=channel", 3, 16},
