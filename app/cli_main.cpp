@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
   addRun(app, action);
   addLinear(app, action);
   addModules(app, action);
+  addTrain(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

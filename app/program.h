@@ -70,6 +70,7 @@ void addBench(CLI::App& app, Action& chosen);
 void addRun(CLI::App& app, Action& chosen);
 void addLinear(CLI::App& app, Action& chosen);
 void addModules(CLI::App& app, Action& chosen);
+void addTrain(CLI::App& app, Action& chosen);
 
 // Ids of the packed formats and of the runtimes they name, for checks and lists.
 std::vector<std::string> formatIds();

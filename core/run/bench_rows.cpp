@@ -262,6 +262,7 @@ std::vector<Row> allRows(Buffers& buffers, const Context& context) {
   };
   addSchemeRows(rows, buffers, context);
   addTouchRows(rows, buffers, context);
+  addTrainRows(rows, buffers, context);
   return rows;
 }
 

@@ -50,6 +50,7 @@ struct Row {
   std::function<Status()> work;
 };
 
+void addTrainRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);  // bench_train.cpp
 // The rows keep references to the buffers.
 std::vector<Row> allRows(Buffers& buffers, const Context& context);
 

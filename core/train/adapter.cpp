@@ -19,9 +19,11 @@ namespace {
 
 using Eigen::Index;
 
+// T is the type the run computes in: the base is never kept in a wider one.
+template <class T>
 struct Start {
   std::vector<double> a, b, magnitude;
-  std::vector<double> base;  // [out, in]
+  std::vector<T> base;  // [out, in]
   std::optional<Choice> choice;
 };
 
@@ -30,25 +32,44 @@ AdapterStart startOf(const AdapterSettings& settings) {
   return settings.variant == Variant::Document000 ? AdapterStart::Zero : AdapterStart::Kaiming;
 }
 
-Result<std::vector<double>> quantized(const Tensor& weight, const Choice& choice, const Context& context) {
-  const auto outcome = nibble::run(weight, choice, context);
-  if (!outcome) return fail(outcome.error());
-  const QuantizedTensor& tensor = *outcome->quantized;
-  std::vector<double> values(weight.size());
-  const std::uint64_t strip = weight.columns() * std::max<std::uint64_t>(1, 65536 / weight.columns());
-  std::vector<float> part;
+constexpr std::uint64_t stripWeights = 65536;
+
+// read(begin, part) for one strip of whole rows after the other, as numbers of the type.
+template <class T, class Part, class Read>
+Result<std::vector<T>> byStrips(const Tensor& weight, const Context& context, const Read& read) {
+  std::vector<T> values(weight.size());
+  std::vector<Part> part;
+  const std::uint64_t strip = weight.columns() * std::max<std::uint64_t>(1, stripWeights / weight.columns());
   for (std::uint64_t begin = 0; begin < values.size(); begin += strip) {
     if (context.stopRequested()) return cancelled();
     part.resize(std::min<std::uint64_t>(strip, values.size() - begin));
-    decode(tensor, begin, part);
+    NIBBLE_TRY(read(begin, std::span<Part>(part)));
     std::copy(part.begin(), part.end(), values.begin() + static_cast<std::ptrdiff_t>(begin));
   }
   return values;
 }
 
+template <class T>
+Result<std::vector<T>> original(const Tensor& weight, const Context& context) {
+  return byStrips<T, double>(weight, context,
+                             [&](std::uint64_t begin, std::span<double> part) { return readDoubles(weight, begin, part); });
+}
+
+template <class T>
+Result<std::vector<T>> quantized(const Tensor& weight, const Choice& choice, const Context& context) {
+  const auto outcome = nibble::run(weight, choice, context);
+  if (!outcome) return fail(outcome.error());
+  const QuantizedTensor& tensor = *outcome->quantized;
+  return byStrips<T, float>(weight, context, [&](std::uint64_t begin, std::span<float> part) -> Status {
+    decode(tensor, begin, part);
+    return {};
+  });
+}
+
 // A and B with s BA as near to `error` as their rank allows; the singular values are shared evenly.
+template <class T>
 Status splitError(std::span<const double> error, const LayerData& layer, std::uint64_t rank, double scale, std::uint64_t seed,
-                  const Context& context, Start& start) {
+                  const Context& context, Start<T>& start) {
   const auto parts = lowRank(error, layer.rows, layer.columns, rank, seed, context);
   if (!parts) return fail(parts.error());
   start.b.resize(layer.rows * rank);
@@ -63,7 +84,8 @@ Status splitError(std::span<const double> error, const LayerData& layer, std::ui
 }
 
 // W less s BA.
-void subtractAdapter(std::vector<double>& weights, const Start& start, const LayerData& layer, std::uint64_t rank,
+template <class T>
+void subtractAdapter(std::vector<double>& weights, const Start<T>& start, const LayerData& layer, std::uint64_t rank,
                      double scale) {
   Eigen::Map<RowMatrix<double>> w(weights.data(), static_cast<Index>(layer.rows), static_cast<Index>(layer.columns));
   const MatrixView<double> a(start.a.data(), static_cast<Index>(rank), w.cols()),
@@ -73,8 +95,9 @@ void subtractAdapter(std::vector<double>& weights, const Start& start, const Lay
 
 // LoftQ (Li et al. 2023): quantize what the adapter leaves, then fit the adapter to what quantizing breaks. One turn is the
 // decomposition of the error alone.
+template <class T>
 Status fitToError(const LayerData& layer, const TrainSettings& settings, double scale, int turns, const Context& context,
-                  Start& start) {
+                  Start<T>& start) {
   if (!start.choice) return fail(layer.name + ": a start from the quantization error needs a quantized base");
   if (scale == 0) return fail(layer.name + ": with a scale of 0 no adapter can make up for an error");
   const auto weights = readDoubles(layer.weight);
@@ -86,18 +109,19 @@ Status fitToError(const LayerData& layer, const TrainSettings& settings, double 
       subtractAdapter(rest, start, layer, rank, scale);
       const Tensor tensor =
           Tensor::fromFloats(layer.name, {layer.rows, layer.columns}, std::vector<float>(rest.begin(), rest.end()));
-      auto base = quantized(tensor, *start.choice, context);
+      auto base = quantized<T>(tensor, *start.choice, context);
       if (!base) return fail(base.error());
       start.base = *std::move(base);
     }
     std::vector<double> error = *weights;
-    for (std::size_t i = 0; i < error.size(); ++i) error[i] -= start.base[i];
+    for (std::size_t i = 0; i < error.size(); ++i) error[i] -= static_cast<double>(start.base[i]);
     NIBBLE_TRY(splitError(error, layer, rank, scale, settings.seed, context, start));
   }
   return {};
 }
 
-void draw(AdapterStart kind, const LayerData& layer, const TrainSettings& settings, Start& start) {
+template <class T>
+void draw(AdapterStart kind, const LayerData& layer, const TrainSettings& settings, Start<T>& start) {
   const std::uint64_t rank = settings.adapter.rank;
   start.b.assign(layer.rows * rank, 0.0);
   start.a.assign(rank * layer.columns, 0.0);
@@ -109,19 +133,22 @@ void draw(AdapterStart kind, const LayerData& layer, const TrainSettings& settin
   }
 }
 
-std::vector<double> rowNorms(std::span<const double> weights, std::uint64_t rows) {
+template <class T>
+std::vector<double> rowNorms(const std::vector<T>& weights, std::uint64_t rows) {
   std::vector<double> norms(rows);
   const std::uint64_t columns = weights.size() / rows;
   for (std::uint64_t i = 0; i < rows; ++i) {
     double sum = 0;
-    for (const double w : weights.subspan(i * columns, columns)) sum += w * w;
+    for (std::uint64_t j = i * columns; j < (i + 1) * columns; ++j)
+      sum += static_cast<double>(weights[j]) * static_cast<double>(weights[j]);
     norms[i] = std::sqrt(sum);
   }
   return norms;
 }
 
 // `fitted`: A and B belong to the start by design, and the magnitude starts at what they make of the base.
-Status findMagnitude(const LayerData& layer, const TrainSettings& settings, double scale, bool fitted, Start& start) {
+template <class T>
+Status findMagnitude(const LayerData& layer, const TrainSettings& settings, double scale, bool fitted, Start<T>& start) {
   const AdapterSettings& adapter = settings.adapter;
   const bool original = adapter.magnitude == MagnitudeStart::Original ||
                         (adapter.magnitude == MagnitudeStart::ByVariant && adapter.variant == Variant::Document000);
@@ -130,7 +157,7 @@ Status findMagnitude(const LayerData& layer, const TrainSettings& settings, doub
     if (!weights) return fail(weights.error());
     start.magnitude = rowNorms(*weights, layer.rows);
   } else if (fitted) {
-    std::vector<double> v = start.base;
+    std::vector<double> v(start.base.begin(), start.base.end());
     subtractAdapter(v, start, layer, adapter.rank, -scale);
     start.magnitude = rowNorms(v, layer.rows);
   } else {
@@ -139,19 +166,20 @@ Status findMagnitude(const LayerData& layer, const TrainSettings& settings, doub
   return {};
 }
 
-Result<Start> makeStart(const LayerData& layer, const TrainSettings& settings, const AdapterValues& given,
-                        const Context& context) {
-  Start start;
+template <class T>
+Result<Start<T>> makeStart(const LayerData& layer, const TrainSettings& settings, const AdapterValues& given,
+                           const Context& context) {
+  Start<T> start;
   const double scale = adapterScale(settings.adapter, settings.method);
   if (settings.adapter.base.empty()) {
-    auto base = readDoubles(layer.weight);
+    auto base = original<T>(layer.weight, context);
     if (!base) return fail(base.error());
     start.base = *std::move(base);
   } else {
     auto choice = Choice::parse(settings.adapter.base);
     if (!choice) return fail(choice.error().within("base"));
     start.choice = *std::move(choice);
-    auto base = quantized(layer.weight, *start.choice, context);
+    auto base = quantized<T>(layer.weight, *start.choice, context);
     if (!base) return fail(base.error());
     start.base = *std::move(base);
   }
@@ -175,14 +203,14 @@ std::vector<T> as(const std::vector<double>& values) {
 }
 
 template <class T>
-std::unique_ptr<Trainable> finish(LayerData layer, const TrainSettings& settings, Start start) {
+std::unique_ptr<Trainable> finish(LayerData layer, const TrainSettings& settings, Start<T> start) {
   AdapterParts<T> parts;
   parts.name = layer.name;
   parts.method = settings.method;
   parts.rows = layer.rows;
   parts.columns = layer.columns;
   parts.tokens = layer.tokens;
-  parts.base = as<T>(start.base);
+  parts.base = std::move(start.base);
   parts.inputs = as<T>(layer.inputs);
   parts.targets = as<T>(layer.targets);
   parts.bias = std::move(layer.bias);
@@ -195,6 +223,14 @@ std::unique_ptr<Trainable> finish(LayerData layer, const TrainSettings& settings
   if (hasMagnitude(settings.method))
     parts.parameters.push_back(Parameter::of("magnitude", {layer.rows}, type, std::move(start.magnitude)));
   return std::make_unique<AdapterLayer<T>>(std::move(parts));
+}
+
+template <class T>
+Result<std::unique_ptr<Trainable>> begin(LayerData layer, const TrainSettings& settings, const AdapterValues& given,
+                                         const Context& context) {
+  auto start = makeStart<T>(layer, settings, given, context);
+  if (!start) return fail(start.error());
+  return finish<T>(std::move(layer), settings, *std::move(start));
 }
 
 Status checkRank(const LayerData& layer, std::uint64_t rank) {
@@ -261,13 +297,19 @@ Result<AdapterValues> readAdapterValues(const std::filesystem::path& file, const
   return AdapterValues{*std::move(a), *std::move(b), *std::move(magnitude)};
 }
 
+Result<std::uint64_t> adapterRank(const std::filesystem::path& file) {
+  const auto opened = Checkpoint::open(file);
+  if (!opened) return fail(opened.error());
+  for (const TensorEntry& entry : (*opened)->entries())
+    if (entry.name.find("lora_A") != std::string::npos && entry.shape.size() == 2) return entry.shape[0];
+  return fail(file.string() + ": no lora_A is in it that would say the rank");
+}
+
 Result<std::unique_ptr<Trainable>> makeAdapter(LayerData layer, const TrainSettings& settings, const AdapterValues& given,
                                                const Context& context) try {
   NIBBLE_TRY(checkRank(layer, settings.adapter.rank));
-  auto start = makeStart(layer, settings, given, context);
-  if (!start) return fail(start.error());
-  return settings.numberType() == NumberType::F64 ? finish<double>(std::move(layer), settings, *std::move(start))
-                                                  : finish<float>(std::move(layer), settings, *std::move(start));
+  return settings.numberType() == NumberType::F64 ? begin<double>(std::move(layer), settings, given, context)
+                                                  : begin<float>(std::move(layer), settings, given, context);
 } catch (const std::bad_alloc&) {
   return fail(layer.name + ": not enough memory to train");
 }

@@ -29,6 +29,9 @@ struct AdapterValues {
 // layer's module. Errors: shapes that do not fit, values that are not finite.
 Result<AdapterValues> readAdapterValues(const std::filesystem::path& file, const LayerData& layer, std::uint64_t rank);
 
+// The rank of the lora_A in such a file.
+Result<std::uint64_t> adapterRank(const std::filesystem::path& file);
+
 Result<std::unique_ptr<Trainable>> makeAdapter(const TrainJob& job, const Context& context);
 // The same from data in memory; `settings.init` is not read, `given` stands for it.
 Result<std::unique_ptr<Trainable>> makeAdapter(LayerData layer, const TrainSettings& settings, const AdapterValues& given,

@@ -4,7 +4,7 @@
 quantizers must give the same codes on data no golden file holds. Skips, aloud, what is not installed.
 
 usage: peers.py PATH-OF-nibblescope-cli PATH-OF-SAMPLE.safetensors
-needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf, mlx[cpu], and transformers with accelerate and compressed-tensors for
+needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf, peft, mlx[cpu], and transformers with accelerate and compressed-tensors for
 their own parts
 """
 import importlib.metadata
@@ -343,6 +343,36 @@ def llama_logits(weights, tokens, neighbours=False):
         gate = h @ w[p + "mlp.gate_proj.weight"].T
         x = x + (gate / (1 + np.exp(-gate)) * (h @ w[p + "mlp.up_proj.weight"].T)) @ w[p + "mlp.down_proj.weight"].T
     return norm(x, "model.norm.weight") @ w["lm_head.weight"].T
+
+
+class PeftAdapters(Peer):
+    def test_peft_loads_and_merges_what_train_writes(self):
+        """PEFT loads the adapter folder onto a module of the same name; its merged weight and its output are ours."""
+        try:
+            import peft
+        except ImportError as missing:
+            self.skipTest(f"peft: {missing}")
+        print(f"peft {peft.__version__}, torch {torch.__version__}", file=sys.stderr)
+        names, module = TENSOR.split(".")[:-1], TENSOR.removesuffix(".weight")
+        base = tensors_of(SAMPLE)[TENSOR].float()
+        cases = [("lora", []), ("lora", ["--scaling", "sqrt-rank"]), ("lora", ["--scaling", "none"]), ("dora", []),
+                 ("dora", ["--variant", "document000", "--dtype", "f32", "--start", "kaiming", "--alpha", "1.5"])]
+        for method, more in cases:
+            with self.subTest(method=method, more=more):
+                out = self.path / "-".join([method, *more])
+                cli("train", SAMPLE, "--tensor", TENSOR, "--method", method, "--rank", 4, "--alpha", 6, "--steps", 8, "--lr", 0.01,
+                    "--rows", 32, "--out", out, "--json", *more)
+                leaf = torch.nn.Linear(base.shape[1], base.shape[0], bias=False)
+                leaf.weight.data.copy_(base)
+                model = leaf
+                for name in reversed(names):
+                    holder = torch.nn.Module()
+                    holder.add_module(name, model)
+                    model = holder
+                merged = peft.PeftModel.from_pretrained(model, str(out)).merge_and_unload().get_submodule(module).weight
+                ours = tensors_of(out / "merged.safetensors")[TENSOR]
+                self.assertGreater((ours - base).abs().max().item(), 1e-3)
+                self.assertLess((merged.detach() - ours).abs().max().item(), 2e-6)
 
 
 CHECKED = {}  # what the last lines say: weights compared, by library
