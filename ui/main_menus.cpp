@@ -11,6 +11,7 @@
 #include "ui/session/explorer.h"
 #include "ui/session/session.h"
 #include "ui/session/session_text.h"
+#include "ui/session/training.h"
 #include "ui/status_line.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/theme.h"
@@ -26,6 +27,7 @@
 #include <QSettings>
 #include <QTabBar>
 #include <QVBoxLayout>
+#include <array>
 
 namespace nibble {
 
@@ -112,10 +114,14 @@ void MainWindow::buildEditMenu() {
 void MainWindow::buildViewMenu() {
   auto* menu = m_menuBar->addMenu(tr("&View"));
   menu->setObjectName("viewMenu");
+  // 3 is kept for a page to come, between Compare and Train; until then it is another key of Export.
+  const std::array<QList<QKeySequence>, 4> keys{{{QKeySequence("Ctrl+1")}, {QKeySequence("Ctrl+2")}, {QKeySequence("Ctrl+4")},
+                                                 {QKeySequence("Ctrl+5"), QKeySequence("Ctrl+3")}}};
   for (int i = 0; i < m_tabs->count(); ++i)
-    m_fileActions.push_back(add(menu, "actionPage" + QString::number(i + 1), m_tabs->tabText(i), QKeySequence(QString("Ctrl+%1").arg(i + 1)), [this, i] {
+    m_fileActions.push_back(add(menu, "actionPage" + QString::number(i + 1), m_tabs->tabText(i), {}, [this, i] {
       m_session.edit(tr("Change the page"), "page", [&](SessionState& state) { state.page = static_cast<Page>(i); });
     }));
+  for (std::size_t i = 0; i < keys.size(); ++i) m_fileActions[m_fileActions.size() - keys.size() + i]->setShortcuts(keys[i]);
   menu->addSeparator();
   auto* tensors = m_tensorDock->toggleViewAction();
   tensors->setObjectName("actionTensorDock");
@@ -213,6 +219,7 @@ void MainWindow::closeFile() {
 void MainWindow::copyCommand() {
   const auto& state = m_session.state();
   const QString text = state.page == Page::Compare  ? compareCommand(state)
+                       : state.page == Page::Train  ? trainCommand(state)
                        : state.page == Page::Export ? exportCommand(state)
                                                     : inspectCommand(state, m_session.explorer().cell());
   QApplication::clipboard()->setText(text);

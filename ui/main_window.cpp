@@ -9,6 +9,7 @@
 #include "ui/pages/explore_page.h"
 #include "ui/pages/export_page.h"
 #include "ui/pages/start_page.h"
+#include "ui/pages/train_page.h"
 #include "ui/search_box.h"
 #include "ui/session/comparer.h"
 #include "ui/session/session.h"
@@ -132,6 +133,7 @@ void MainWindow::buildCentre() {
 void MainWindow::buildPages() {
   addPage(new ExplorePage(m_session), "explore", tr("Explore"));
   addPage(m_compare = new ComparePage(m_session), "compare", tr("Compare"));
+  addPage(m_train = new TrainPage(m_session), "train", tr("Train"));
   addPage(m_export = new ExportPage(m_session), "export", tr("Export"));
 }
 

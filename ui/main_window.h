@@ -24,6 +24,7 @@ class Session;
 class StartPage;
 class StatusLine;
 class TensorDock;
+class TrainPage;
 
 class MainWindow : public QMainWindow {
   Q_OBJECT
@@ -81,6 +82,7 @@ class MainWindow : public QMainWindow {
   MessageBar* m_changedOnDisk = nullptr;
   StartPage* m_start = nullptr;
   ComparePage* m_compare = nullptr;
+  TrainPage* m_train = nullptr;
   ExportPage* m_export = nullptr;
   TensorDock* m_tensorDock = nullptr;
   SchemeDock* m_schemeDock = nullptr;

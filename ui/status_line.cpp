@@ -7,6 +7,7 @@
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/session.h"
+#include "ui/session/trainer.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/number_text.h"
 #include "ui/theme/plural.h"
@@ -40,7 +41,8 @@ QToolButton* flat(const QString& objectName, const QString& text) {
 
 StatusLine::StatusLine(Session& session, QWidget* parent)
     : QStatusBar(parent), m_session(session),
-      m_lanes{&session.exporter().lane(), &session.comparer().lane(), &session.differ().lane(), &session.opening(), &session.explorer().lane(),
+      m_lanes{&session.exporter().lane(), &session.trainer().lane(), &session.comparer().lane(), &session.differ().lane(), &session.opening(),
+              &session.explorer().lane(),
               &session.exporter().preflightLane()} {
   setObjectName("statusLine");
   setSizeGripEnabled(false);

@@ -124,5 +124,8 @@ std::vector<std::string> scalingNames() {
 std::vector<std::string> adapterStartNames() {
   return listOf(starts);
 }
+std::vector<std::string> noiseKindNames() {
+  return {"gaussian", "uniform"};
+}
 
 }  // namespace nibble::train

@@ -101,6 +101,7 @@ std::optional<AdapterStart> adapterStartFromName(std::string_view name);
 std::vector<std::string> variantNames();
 std::vector<std::string> scalingNames();
 std::vector<std::string> adapterStartNames();
+std::vector<std::string> noiseKindNames();  // in the order of DiffqSettings::NoiseKind
 
 // A run before it is opened: which tensors of which checkpoint.
 struct TrainJob {

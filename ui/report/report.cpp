@@ -9,6 +9,7 @@
 #include "ui/session/exporter.h"
 #include "ui/session/presets.h"
 #include "ui/session/session.h"
+#include "ui/session/trainer.h"
 #include "ui/session/session_text.h"
 
 #include <QApplication>
@@ -126,9 +127,15 @@ int report(const QString& path, const std::vector<Choice>& choices, const QDir& 
   session.comparer().add(choices, "report");
   if (!waitUntil([&] { return !session.comparer().lane().busy(); }, problem)) return failed(problem, 1);
   pictures.take("3-compare");
+  session.edit("report", {}, [](SessionState& state) { state.page = Page::Train; });
+  if (session.trainer().refusal().empty()) {
+    session.trainer().play();
+    if (!waitUntil([&] { return !session.trainer().busy(); }, problem)) return failed(problem, 1);
+  }
+  pictures.take("4-train");
   session.edit("report", {}, [](SessionState& state) { state.page = Page::Export; });
   if (!waitUntil([&] { return session.exporter().preflight() != nullptr || session.exporter().format() == nullptr; }, problem)) return failed(problem, 1);
-  pictures.take("4-export");
+  pictures.take("5-export");
   const auto* compare = window.findChild<ComparePage*>("comparePage");
   QJsonObject numbers{{"path", path}, {"tensor", QString::fromStdString(session.state().tensor)},
                       {"candidates", QJsonDocument::fromJson(compare->model().toJson()).array()}};

@@ -11,6 +11,7 @@
 #include "ui/session/session_text.h"
 #include "ui/session/presets.h"
 #include "ui/session/state_command.h"
+#include "ui/session/trainer.h"
 
 #include <algorithm>
 
@@ -23,6 +24,7 @@ Session::Session(QObject* parent) : QObject(parent) {
   m_differ = std::make_unique<Differ>(*this);
   m_exporter = std::make_unique<Exporter>(*this);
   m_linter = std::make_unique<Linter>(*this);
+  m_trainer = std::make_unique<Trainer>(*this);
   connect(&m_opening, &JobLane::failed, this, &Session::problem);
   connect(&m_watcher, &QFileSystemWatcher::fileChanged, this, [this] {
     // A file that is replaced leaves the watch; its name comes back into it.

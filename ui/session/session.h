@@ -19,6 +19,7 @@ class Comparer;
 class Differ;
 class Exporter;
 class Linter;
+class Trainer;
 struct SessionFile;
 
 class Session : public QObject {
@@ -43,6 +44,7 @@ class Session : public QObject {
   [[nodiscard]] Comparer& comparer() { return *m_comparer; }
   [[nodiscard]] Differ& differ() { return *m_differ; }
   [[nodiscard]] Exporter& exporter() { return *m_exporter; }
+  [[nodiscard]] Trainer& trainer() { return *m_trainer; }
   [[nodiscard]] Linter& linter() { return *m_linter; }
   [[nodiscard]] JobLane& opening() { return m_opening; }
 
@@ -68,6 +70,7 @@ class Session : public QObject {
   std::unique_ptr<Differ> m_differ;
   std::unique_ptr<Exporter> m_exporter;
   std::unique_ptr<Linter> m_linter;
+  std::unique_ptr<Trainer> m_trainer;
 };
 
 }  // namespace nibble

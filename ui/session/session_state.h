@@ -14,7 +14,7 @@
 
 namespace nibble {
 
-enum class Page : std::uint8_t { Explore, Compare, Export };
+enum class Page : std::uint8_t { Explore, Compare, Train, Export };
 
 struct Cell {
   std::uint64_t row = 0, column = 0;

@@ -8,7 +8,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::pair<Page, const char*> pages[] = {{Page::Explore, "explore"}, {Page::Compare, "compare"}, {Page::Export, "export"}};
+constexpr std::pair<Page, const char*> pages[] = {{Page::Explore, "explore"}, {Page::Compare, "compare"}, {Page::Train, "train"}, {Page::Export, "export"}};
 
 std::string pageName(Page page) {
   for (const auto& [known, name] : pages)

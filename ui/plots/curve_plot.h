@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Curves over steps (or of one number against another): lines with their names at the ends, linear or logarithmic upwards. A NaN
+// breaks a line; on a logarithmic axis so does what is not above zero. Axes only grow while the horizontal end stays. A line may
+// carry many points: each pixel gets at most a few.
+#pragma once
+#include "ui/plots/chart_widget.h"
+
+#include <vector>
+
+namespace nibble {
+
+struct CurveSeries {
+  QString name, label;  // in the table; at the end of the line (empty: none)
+  QColor colour;
+  bool dashed = false, chosen = false, dot = false;  // dot: a mark at the last point
+  std::vector<double> x, y;
+};
+
+struct CurveData {
+  QString xTitle, yTitle;
+  std::vector<CurveSeries> series;
+  bool logarithmic = false;
+  double xEnd = 0, yEnd = 0;  // least ends of the axes; 0: the data's
+  double marker = -1;         // a dotted line at this x; negative: none
+};
+
+class CurvePlot : public ChartWidget {
+  Q_OBJECT
+ public:
+  CurvePlot(const QString& objectName, const QString& accessibleName, QWidget* parent = nullptr);
+  void setData(CurveData data);
+  void clear() { setData({}); }
+  [[nodiscard]] DataTable dataTable() const override;
+  [[nodiscard]] bool isEmpty() const override;
+
+ protected:
+  void rebuild() override;
+  bool moveCursor(int dx, int dy) override;
+  void mouseMoveEvent(QMouseEvent* event) override;
+
+ private:
+  struct Range {
+    double low, high;
+  };
+  [[nodiscard]] bool drawn(double y) const;
+  [[nodiscard]] Range xRange() const;
+  [[nodiscard]] Range yRange() const;
+  void paintLabels(QPainter& painter, const QRectF& area) const;
+  void showAt(double x);
+  CurveData m_data;
+  double m_cursor = 0;
+};
+
+}  // namespace nibble
