@@ -17,7 +17,9 @@ namespace {
 constexpr int idRole = Qt::UserRole, hintRole = Qt::UserRole + 1, headerRole = Qt::UserRole + 2;
 constexpr int rowHeight = 22, nameWidth = 96, popupWidth = 460;
 
-QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
+QString string(std::string_view text) {
+  return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size()));
+}
 
 // A heading, or the name with its hint beside it.
 class SchemeDelegate : public QStyledItemDelegate {
@@ -27,7 +29,9 @@ class SchemeDelegate : public QStyledItemDelegate {
   void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
     const Theme& theme = themeOf(option.widget);
     const bool header = index.data(headerRole).toBool(), enabled = (index.flags() & Qt::ItemIsEnabled) != 0;
-    painter->fillRect(option.rect, header ? theme.sunken : (option.state & QStyle::State_Selected) != 0 ? theme.accentSoft : theme.panel);
+    painter->fillRect(option.rect, header                                         ? theme.sunken
+                                   : (option.state & QStyle::State_Selected) != 0 ? theme.accentSoft
+                                                                                  : theme.panel);
     QRect place = option.rect.adjusted(8, 0, -8, 0);
     painter->setFont(header ? fonts::boldHint() : fonts::body());
     painter->setPen(header ? theme.text2 : enabled ? theme.text : theme.text3);
@@ -69,6 +73,8 @@ SchemeCombo::SchemeCombo(QWidget* parent) : QComboBox(parent) {
   setModel(new QStandardItemModel(this));
   setItemDelegate(new SchemeDelegate(this));
   setMaxVisibleItems(24);
+  // A list with a scroll bar: the other kind grows to the screen's height and cuts the last row of so long a list.
+  setStyleSheet("QComboBox { combobox-popup: 0; }");
   view()->setMinimumWidth(popupWidth);
   view()->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   fill();
@@ -80,7 +86,8 @@ SchemeCombo::SchemeCombo(QWidget* parent) : QComboBox(parent) {
 }
 
 void SchemeCombo::setMatrix(std::optional<MatrixSize> size, const QString& stored) {
-  const bool same = size.has_value() == m_size.has_value() && (!size || (size->rows == m_size->rows && size->columns == m_size->columns));
+  const bool same =
+      size.has_value() == m_size.has_value() && (!size || (size->rows == m_size->rows && size->columns == m_size->columns));
   if (same && stored == m_stored) return;
   m_size = size;
   m_stored = stored;
@@ -95,7 +102,8 @@ void SchemeCombo::fill() {
   if (!m_stored.isEmpty()) list->appendRow(entry({}, tr("as stored"), {}, m_stored));
   std::vector<Family> families;
   for (const Scheme* scheme : allSchemes())
-    if (std::find(families.begin(), families.end(), scheme->info().family) == families.end()) families.push_back(scheme->info().family);
+    if (std::find(families.begin(), families.end(), scheme->info().family) == families.end())
+      families.push_back(scheme->info().family);
   std::sort(families.begin(), families.end());
   for (const Family family : families) {
     QString title = string(name(family));

@@ -196,11 +196,11 @@ bool chooseItem(const QString& comboName, const QString& text) {
   QAbstractItemView* list = combo->view();
   if (!waitUntil([&] { return list->isVisible(); })) return failed(comboName + " did not open");
   const QModelIndex index = list->model()->index(row, combo->modelColumn());
-  list->scrollTo(index);
+  list->scrollTo(index, QAbstractItemView::PositionAtCenter);
   QTest::qWait(QApplication::doubleClickInterval() + 20);  // a popup ignores a release that may belong to the click that opened it
   QTest::mouseMove(list->viewport(), list->visualRect(index).center());
   QTest::mouseClick(list->viewport(), Qt::LeftButton, {}, list->visualRect(index).center());
-  return waitUntil([&] { return combo->currentText() == text; }) || failed(comboName + " did not take " + text);
+  return waitUntil([&] { return combo->currentText() == text; }) || failed(comboName + " did not take " + text + " but shows " + combo->currentText());
 }
 
 bool clickRow(const QString& viewName, const QString& text, bool checkBox) {
