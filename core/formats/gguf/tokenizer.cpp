@@ -175,7 +175,7 @@ class Builder {
     for (std::size_t i = 0; i < merges->size(); ++i) {
       std::string word = (*merges)[i];
       word.erase(word.find(' '), 1);
-      rank.emplace(std::move(word), -static_cast<float>(i));
+      rank.emplace(std::move(word), i == 0 ? 0.0f : -static_cast<float>(i));  // not -0
     }
     // A piece that no merge makes comes after all that some merge does.
     const float last = -static_cast<float>(merges->size());
