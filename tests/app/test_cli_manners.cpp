@@ -55,9 +55,10 @@ class TestCliManners : public QObject {
     const QString path = file("good.npz");
     QTest::newRow("nothing") << QStringList{};
     QTest::newRow("unknown command") << QStringList{"frobnicate"};
-    for (const char* command : {"diff", "sweep", "allocate", "recipe", "train", "linear", "modules", "forward"})
+    for (const char* command : {"diff", "sweep", "allocate", "recipe", "train", "linear", "forward"})
       QTest::newRow(command) << QStringList{command, path};
     QTest::newRow("no path") << QStringList{"info"};
+    QTest::newRow("no module tree") << QStringList{"modules"};
     QTest::newRow("no scheme") << QStringList{"compare", path};
     QTest::newRow("unknown option") << QStringList{"info", path, "--frobnicate"};
     QTest::newRow("unknown backend") << QStringList{"--backend", "abacus", "info", path};

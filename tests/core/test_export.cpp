@@ -129,6 +129,8 @@ const std::vector<std::string>& everyChoice() {
                                                    "codebook:bits=3,granularity=tensor",
                                                    "codebook:bits=2,granularity=group,group=64",
                                                    "codebook:bits=4",
+                                                   "diffq",
+                                                   "diffq:bits=3,group=4",
                                                    "exl2",
                                                    "exl2:mix=4b:0.5@32+2b:0.5@32",
                                                    "mbwq",
@@ -140,7 +142,7 @@ const std::vector<std::string>& everyChoice() {
 }
 
 // How many of `everyChoice` each format must hold; a change in either direction is to be noticed.
-const std::map<std::string, int> held = {{"npz", 51},
+const std::map<std::string, int> held = {{"npz", 53},
                                          {"hqq", 23},
                                          {"bnb", 7},
                                          {"gptq", 6},
@@ -156,6 +158,7 @@ const std::map<std::string, int> held = {{"npz", 51},
                                          {"torchao", 0},
                                          {"fp8", 2},
                                          {"gpt-oss", 0},
+                                         {"diffq", 2},
                                          {"gguf", 7}};
 
 // Data bytes of a safetensors or npz file by array, from the independent container.
