@@ -33,9 +33,18 @@ Result<std::regex> patternOf(const std::string& text, const std::string& where) 
   return fail(where + ": '" + text + "' is not a regular expression: " + error.what());
 }
 
-Result<Choice> choiceOf(const std::string& text, const std::string& where) {
+Result<Choice> choiceOf(const std::string& text, const std::string& where, const std::filesystem::path& folder) {
   auto choice = Choice::parse(text);
   if (!choice) return fail(choice.error().within(where));
+  for (const SettingInfo& setting : choice->scheme().settings()) {
+    const auto* file = std::get_if<std::string>(&choice->value(setting.key));
+    if (folder.empty() || file == nullptr || !file->starts_with('@')) continue;
+    const std::filesystem::path path = file->substr(1);
+    if (path.empty() || path.is_absolute()) continue;
+    auto beside = choice->with(setting.key, SettingValue("@" + (folder / path).string()));
+    if (!beside) return fail(beside.error().within(where));
+    choice = std::move(beside);
+  }
   return choice;
 }
 
@@ -52,7 +61,7 @@ bool found(const std::regex& pattern, const std::string& name) {
 
 }  // namespace
 
-Result<Recipe> Recipe::parse(const std::string& text) {
+Result<Recipe> Recipe::parse(const std::string& text, const std::filesystem::path& folder) {
   const Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) return fail("a recipe is a JSON object with assignments, rules, skip or mix");
   Recipe recipe;
@@ -73,7 +82,7 @@ Result<Recipe> Recipe::parse(const std::string& text) {
     const std::string where = place("assignments", i, "scheme");
     const auto scheme = textOf(entry, "scheme", where);
     if (!scheme) return fail(scheme.error());
-    auto choice = choiceOf(*scheme, where);
+    auto choice = choiceOf(*scheme, where, folder);
     if (!choice) return fail(choice.error());
     recipe.m_assignments.emplace_back(*tensor, *std::move(choice));
   }
@@ -83,7 +92,7 @@ Result<Recipe> Recipe::parse(const std::string& text) {
     if (!match) return fail(match.error());
     if (!scheme) return fail(scheme.error());
     auto pattern = patternOf(*match, place("rules", i, "match"));
-    auto choice = choiceOf(*scheme, place("rules", i, "scheme"));
+    auto choice = choiceOf(*scheme, place("rules", i, "scheme"), folder);
     if (!pattern) return fail(pattern.error());
     if (!choice) return fail(choice.error());
     recipe.m_rules.push_back({*std::move(pattern), *std::move(choice)});
@@ -108,7 +117,8 @@ Result<Recipe> Recipe::read(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
   if (!stream.is_open() || stream.bad()) return fail(file.string() + ": cannot be read");
-  auto recipe = parse(text);
+  const std::filesystem::path folder = file.parent_path();
+  auto recipe = parse(text, folder.empty() ? "." : folder);
   if (!recipe) return fail(recipe.error().within(file.string()));
   return recipe;
 }
@@ -142,7 +152,7 @@ Result<std::vector<std::pair<std::string, Choice>>> Recipe::choose(const WeightL
     if (!mixed) return fail(mixed.error().within("mix"));
     for (const MixAssignment& assignment : *mixed) {
       if (assignment.scheme.empty() || decided.count(assignment.tensor) != 0) continue;
-      auto choice = choiceOf(assignment.scheme, "mix " + m_mix);
+      auto choice = choiceOf(assignment.scheme, "mix " + m_mix, {});
       if (!choice) return fail(choice.error());
       decided.emplace(assignment.tensor, *std::move(choice));
     }

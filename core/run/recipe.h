@@ -5,7 +5,7 @@
 //    "rules": [{"match": REGEX, "scheme": SCHEME}, ...],         the first that is found in the name decides
 //    "mix": "Q4_K_M"}                                            one of llama.cpp's mixes decides for the rest
 // An assignment goes before skip, skip before rules, rules before the mix; a tensor that nothing names stays as it is. SCHEME
-// is the text of a choice, regular expressions are ECMAScript and are searched for. Every key is optional, at least one of
+// is the text of a choice (a file it names as @FILE is looked for beside the recipe, unless its path is absolute), regular expressions are ECMAScript and are searched for. Every key is optional, at least one of
 // assignments, rules and mix is there; other keys of the whole are those of `allocate`'s output ("budgetBits", "error", ...)
 // and are not read, other keys of an entry neither. Stateless; safe from many threads.
 #pragma once
@@ -23,7 +23,8 @@ namespace nibble {
 class Recipe {
  public:
   // Errors name the entry: "rules[2].scheme: ...".
-  static Result<Recipe> parse(const std::string& json);
+  // `folder`: where relative @FILE settings are; empty: the current one.
+  static Result<Recipe> parse(const std::string& json, const std::filesystem::path& folder = {});
   static Result<Recipe> read(const std::filesystem::path& file);
 
   // Choices for those of `names` that get one, in their order, then for tensors that only assignments name. An assignment to a

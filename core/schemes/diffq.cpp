@@ -14,6 +14,7 @@
 #include "core/quant/encode.h"
 #include "core/quant/group_stream.h"
 #include "core/quant/layout.h"
+#include "core/schemes/learned.h"
 #include "core/schemes/scheme.h"
 #include "kernels/backend.h"
 
@@ -98,17 +99,19 @@ std::uint16_t codeOf(float weight, float low, float range, float unit) {
 }
 
 template <class Code>
-Result<Codes> encode(const Tensor& tensor, std::uint64_t length, const std::vector<std::uint8_t>& bits, float low, float range, const Context& context) {
+Result<Codes> encode(const Tensor& tensor, std::uint64_t length, const std::vector<std::uint8_t>& bits, float low, float range,
+                     const Context& context) {
   std::vector<Code> codes(tensor.size());
-  if (range > 0) {
-    NIBBLE_TRY(forEachStrip(tensor, length, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
-      for (std::size_t i = 0; i < weights.size(); ++i) {
-        const float unit = stepOfBits(bits[(begin + i) / length]);
-        codes[begin + i] = static_cast<Code>(codeOf(weights[i], low, range, unit));
-      }
-      return {};
-    }));
-  }
+  if (!(range > 0)) return Codes(std::move(codes));
+  NIBBLE_TRY(forEachStrip(tensor, 1, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
+    for (std::uint64_t i = 0; i < weights.size();) {
+      const std::uint64_t group = (begin + i) / length;
+      const std::uint64_t end = std::min<std::uint64_t>(weights.size(), (group + 1) * length - begin);
+      const float unit = stepOfBits(bits[group]);
+      for (; i < end; ++i) codes[begin + i] = static_cast<Code>(codeOf(weights[i], low, range, unit));
+    }
+    return {};
+  }));
   return Codes(std::move(codes));
 }
 
@@ -143,20 +146,28 @@ std::optional<std::string> DiffqScheme::refusal(const SettingValues& values, Mat
 Result<QuantizedTensor> DiffqScheme::quantize(const Tensor& tensor, const SettingValues& values, const Context& context) const {
   const Settings settings = table().read(values);
   const std::uint64_t length = settings.group == 0 ? tensor.size() : static_cast<std::uint64_t>(settings.group);
-  const auto bits = bitsOf(settings, tensor, tensor.size() / length, context);
+  auto bits = bitsOf(settings, tensor, tensor.size() / length, context);
   if (!bits) return fail(bits.error());
+  return quantizeGroupBits(tensor, length, *std::move(bits), context);
+}
+
+}  // namespace
+
+Result<QuantizedTensor> quantizeGroupBits(const Tensor& tensor, std::uint64_t length, std::vector<std::uint8_t> bits,
+                                          const Context& context) {
   std::vector<float> lows(tensor.rows()), highs(tensor.rows());
   NIBBLE_TRY(forEachStrip(tensor, tensor.columns(), context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
     const std::uint64_t first = begin / tensor.columns(), count = weights.size() / tensor.columns();
-    context.backend->ranges(kernels::GroupView::contiguous(weights.data(), count, tensor.columns()), lows.data() + first, highs.data() + first);
+    context.backend->ranges(kernels::GroupView::contiguous(weights.data(), count, tensor.columns()), lows.data() + first,
+                            highs.data() + first);
     return {};
   }));
   const float low = *std::min_element(lows.begin(), lows.end()), high = *std::max_element(highs.begin(), highs.end());
   const auto range = static_cast<float>(static_cast<double>(high) - static_cast<double>(low));
   if (!std::isfinite(range)) return fail(tensor.name() + ": the range of the weights does not fit float32");
-  const bool bytes = *std::max_element(bits->begin(), bits->end()) <= 8;
-  auto codes = bytes ? encode<std::uint8_t>(tensor, length, *bits, low, range, context)
-                     : encode<std::uint16_t>(tensor, length, *bits, low, range, context);
+  const bool bytes = *std::max_element(bits.begin(), bits.end()) <= 8;
+  auto codes = bytes ? encode<std::uint8_t>(tensor, length, bits, low, range, context)
+                     : encode<std::uint16_t>(tensor, length, bits, low, range, context);
   if (!codes) return fail(codes.error());
 
   QuantizedTensor result;
@@ -164,11 +175,13 @@ Result<QuantizedTensor> DiffqScheme::quantize(const Tensor& tensor, const Settin
   result.columns = tensor.columns();
   result.shape = tensor.shape();
   result.codes = *std::move(codes);
-  describeGroupBits(result, length, *bits, low, range);
+  describeGroupBits(result, length, std::move(bits), low, range);
   return result;
 }
 
-}  // namespace
+std::string groupBitsChoice(const std::string& bits, std::uint64_t group, double extraBits) {
+  return "diffq:bits=" + bits + ",group=" + text::number(group) + ",extra=" + text::number(extraBits);
+}
 
 const Scheme& diffqScheme() {
   static const DiffqScheme scheme;

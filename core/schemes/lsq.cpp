@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// LSQ's quantizer at its first step size, before any training: one scale for the tensor.
+// LSQ's quantizer: one scale for the tensor, a step size that training has found, or the one it starts at:
 //
 //   s = 2 * mean|w| / sqrt(2^(bits - 1)), index = rne(clamp(w / s, -2^(bits-1), 2^(bits-1) - 1)), code = index + 2^(bits-1)
 //   w ~ s * (code - 2^(bits-1))
 //
 // Weights beyond the range saturate: the step size is for training to move. The mean is a double sum in row-major order.
 // Storage: a dense string of codes and the scale. Reference: diffq 0.2.4 lsq.py (spec uniform 5.8).
+#include "core/base/text.h"
 #include "core/quant/encode.h"
 #include "core/quant/layout.h"
+#include "core/schemes/learned.h"
 #include "core/schemes/scheme.h"
 #include "kernels/backend.h"
 
@@ -19,6 +21,7 @@ namespace {
 struct Settings {
   std::int64_t bits = 4;
   std::string params = "f16";
+  double step = 0;
 };
 
 const SettingTable<Settings>& table() {
@@ -31,7 +34,12 @@ const SettingTable<Settings>& table() {
                                              .help = "Bits per code."})
                                    .text("params", &Settings::params, "Parameters",
                                          {.choices = {std::string("f16"), std::string("f32"), std::string("bf16")},
-                                          .help = "Stored type of the scale."});
+                                          .help = "Stored type of the scale."})
+                                   .real("step", &Settings::step, "Step",
+                                         {.low = 0,
+                                          .high = 1e30,
+                                          .offers = {0.0},
+                                          .help = "Step size that training has found; 0: where training starts."});
   return settings;
 }
 
@@ -48,6 +56,31 @@ Result<double> meanMagnitude(const Tensor& tensor, const Context& context) {
   return sum / static_cast<double>(tensor.size());
 }
 
+Result<QuantizedTensor> quantizeBy(const Tensor& tensor, int bits, float step, Stored stored, const Context& context) {
+  const auto middle = static_cast<float>(1 << (bits - 1));
+  const int maxCode = (1 << bits) - 1;
+  std::vector<float> scale{step};
+  if (Status fits = roundScales(scale, stored, 0); !fits) return fail(fits.error().within(tensor.name()));
+  std::vector<std::uint8_t> codes(tensor.size());
+  NIBBLE_TRY(forEachStrip(tensor, 1, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
+    context.backend->encodeAffine(kernels::GroupView::contiguous(weights.data(), 1, weights.size()),
+                                  kernels::CodeRule::DivideRoundAdd, scale.data(), &middle, maxCode, codes.data() + begin);
+    return {};
+  }));
+  QuantizedTensor result;
+  result.rows = tensor.rows();
+  result.columns = tensor.columns();
+  result.shape = tensor.shape();
+  result.codes = Codes(std::move(codes));
+  result.width.uniform = static_cast<std::uint8_t>(bits);
+  result.rule = ValueRule::ScaleMinusZero;
+  const Grouping grouping = Grouping::tensor(tensor.rows(), tensor.columns());
+  result.scale = Plane::numbers(grouping, std::move(scale), stored);
+  result.zero = Plane::implied(grouping, middle);
+  result.layout = denseLayout(tensor.size(), bits);
+  return result;
+}
+
 class LsqScheme final : public Scheme {
  public:
   [[nodiscard]] const SchemeInfo& info() const override {
@@ -62,35 +95,30 @@ class LsqScheme final : public Scheme {
   [[nodiscard]] Result<QuantizedTensor> quantize(const Tensor& tensor, const SettingValues& values,
                                                  const Context& context) const override {
     const Settings settings = table().read(values);
-    const Stored stored = storedFromName(settings.params);
-    const auto middle = static_cast<float>(1 << (settings.bits - 1));
-    const int maxCode = (1 << settings.bits) - 1;
-    const auto mean = meanMagnitude(tensor, context);
-    if (!mean) return fail(mean.error());
-    std::vector<float> scale{static_cast<float>(2.0 * *mean / std::sqrt(static_cast<double>(middle)))};
-    if (Status fits = roundScales(scale, stored, 0); !fits) return fail(fits.error().within(tensor.name()));
-    std::vector<std::uint8_t> codes(tensor.size());
-    NIBBLE_TRY(forEachStrip(tensor, 1, context, [&](std::uint64_t begin, std::span<const float> weights) -> Status {
-      context.backend->encodeAffine(kernels::GroupView::contiguous(weights.data(), 1, weights.size()),
-                                    kernels::CodeRule::DivideRoundAdd, scale.data(), &middle, maxCode, codes.data() + begin);
-      return {};
-    }));
-    QuantizedTensor result;
-    result.rows = tensor.rows();
-    result.columns = tensor.columns();
-    result.shape = tensor.shape();
-    result.codes = Codes(std::move(codes));
-    result.width.uniform = static_cast<std::uint8_t>(settings.bits);
-    result.rule = ValueRule::ScaleMinusZero;
-    const Grouping grouping = Grouping::tensor(tensor.rows(), tensor.columns());
-    result.scale = Plane::numbers(grouping, std::move(scale), stored);
-    result.zero = Plane::implied(grouping, middle);
-    result.layout = denseLayout(tensor.size(), static_cast<int>(settings.bits));
-    return result;
+    const int bits = static_cast<int>(settings.bits);
+    double step = settings.step;
+    if (step == 0) {
+      const auto mean = meanMagnitude(tensor, context);
+      if (!mean) return fail(mean.error());
+      step = firstStep(*mean, bits);
+    }
+    return quantizeBy(tensor, bits, static_cast<float>(step), storedFromName(settings.params), context);
   }
 };
 
 }  // namespace
+
+Result<QuantizedTensor> quantizeByStep(const Tensor& tensor, int bits, float step, const Context& context) {
+  return quantizeBy(tensor, bits, step, Stored::F32, context);
+}
+
+std::string stepChoice(int bits, float step) {
+  return "lsq:bits=" + std::to_string(bits) + ",params=f32,step=" + text::number(step);
+}
+
+double firstStep(double meanMagnitude, int bits) {
+  return 2.0 * meanMagnitude / std::sqrt(static_cast<double>(1 << (bits - 1)));
+}
 
 const Scheme& lsqScheme() {
   static const LsqScheme scheme;
