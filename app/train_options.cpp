@@ -49,7 +49,7 @@ void TrainOptions::addAdapter(CLI::App& command) {
   command.add_option("--loftq-iterations", adapter.loftqIterations, "Turns of --start loftq")->check(CLI::Range(1, 1000));
   command.add_flag("--norm-gradient", adapter.normGradient,
                    "The row norm has a gradient too; without it it counts as constant");
-  command.add_option("--init", m_settings.init, "First values: lora_A, lora_B, lora_magnitude_vector, or logits")
+  command.add_option("--init", m_settings.init, "First values: lora_A, lora_B, lora_magnitude_vector; logits or step, as TENSOR/logits where several train")
       ->type_name("FILE");
 }
 
@@ -86,7 +86,7 @@ void TrainOptions::addRun(CLI::App& command) {
                      "Drawn input channels that are larger than the others");
   command.add_option("--outlier-scale", m_settings.data.outlierScale, "How many times larger");
   command.add_option("--trace", trace, "Loss, output, gradients and parameters of every step")->type_name("FILE.npz");
-  command.add_option("--out", out, "Folder for what was trained: a PEFT adapter and merged weights")->type_name("DIR");
+  command.add_option("--out", out, "Folder for what was trained: a PEFT adapter and merged weights; or weights, bits and a recipe")->type_name("DIR");
   command.add_option("--checkpoint", checkpoint, "Where the run so far is saved")->type_name("FILE");
   command.add_option("--checkpoint-every", checkpointEvery, "Steps between savings")
       ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}));
@@ -106,7 +106,7 @@ void TrainOptions::addBits(CLI::App& command) {
   command.add_option("--max-bits", diffq.maxBits, "Most bits");
   command.add_option("--init-bits", diffq.initBits, "Bits at the start");
   command.add_option("--extra-bits", diffq.extraBits, "Added when weights are truly quantized");
-  command.add_option("--bits", diffq.fixedBits, "Bits that do not learn");
+  command.add_option("--bits", diffq.fixedBits, "Bits of lsq and ste");
   command.add_option("--lr-logits", diffq.logitsLearningRate, "Learning rate of the logits");
   command.add_option("--min-size", diffq.minSizeMb, "Tensors of at most so many MB stay float");
   command.add_option("--exclude", diffq.exclude, "Tensors that stay float; * ? [seq]; repeatable")

@@ -31,23 +31,30 @@ Json stepJson(const train::StepRecord& record) {
   return json;
 }
 
+// Of several tensors each by itself: too many for a table, they are in the JSON.
+bool ofOneTensor(const std::string& key) { return key.find('/') != std::string::npos; }
+
 std::vector<TableColumn> columnsOf(const train::StepRecord& record) {
   std::vector<TableColumn> columns{{"step", true}, {"loss", true}};
   for (const train::ParameterRecord& parameter : record.parameters) {
+    if (ofOneTensor(parameter.name)) continue;
     columns.push_back({"|grad " + parameter.name + "|", true});
     columns.push_back({parameter.name + " moved", true});
   }
-  for (const train::Figure& figure : record.figures) columns.push_back({figure.key, true});
+  for (const train::Figure& figure : record.figures)
+    if (!ofOneTensor(figure.key)) columns.push_back({figure.key, true});
   return columns;
 }
 
 std::vector<std::string> cellsOf(const train::StepRecord& record) {
   std::vector<std::string> cells{text::number(record.step), figure(record.loss, 6)};
   for (const train::ParameterRecord& parameter : record.parameters) {
+    if (ofOneTensor(parameter.name)) continue;
     cells.push_back(figure(parameter.gradientNorm));
     cells.push_back(text::number(parameter.moved.moved) + " of " + text::number(parameter.moved.total));
   }
-  for (const train::Figure& f : record.figures) cells.push_back(figure(f.value));
+  for (const train::Figure& f : record.figures)
+    if (!ofOneTensor(f.key)) cells.push_back(figure(f.value));
   return cells;
 }
 

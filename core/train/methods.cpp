@@ -3,6 +3,7 @@
 
 #include "core/base/text.h"
 #include "core/train/adapter.h"
+#include "core/train/bits.h"
 
 #include <algorithm>
 #include <array>
@@ -17,6 +18,9 @@ const std::array methods = {
     Method{"dora", "LoRA with a trained magnitude per row: V = W + s BA, y = x (m V / |V|)^T", false, false, true, makeAdapter},
     Method{"qlora", "LoRA over a quantized base", false, true, true, makeAdapter},
     Method{"qdora", "DoRA over a quantized base", false, true, true, makeAdapter},
+    Method{"diffq", "Bits per group that learn: noise stands for quantization, size has a price", true, false, false, makeDiffq},
+    Method{"lsq", "Fixed bits with a learned step size", true, false, false, makeLsq},
+    Method{"ste", "Fixed bits over the tensor's range, rounding passes gradients straight through", true, false, false, makeSte},
 };
 
 std::string ids() {

@@ -180,6 +180,15 @@ void Stepper::settingsChanged() {
   m_kept.emplace(m_first, current());
 }
 
+Status Stepper::setLambda(double lambda) {
+  if (!(lambda >= 0) || !std::isfinite(lambda)) return fail("lambda is a number of 0 or more, not " + text::number(lambda));
+  if (lambda == m_settings.diffq.lambda) return {};
+  if (!m_trainable->setLambda(lambda)) return fail(m_settings.method + " has no price of size");
+  m_settings.diffq.lambda = lambda;
+  settingsChanged();
+  return {};
+}
+
 Result<double> Stepper::look(const Context& context) {
   return passes(position() + 1, context);
 }

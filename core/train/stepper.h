@@ -70,6 +70,8 @@ class Stepper {
   Status reset();
   // Whoever changes something that passes depend on (lambda, while bits learn) says so: earlier steps cannot be made again.
   void settingsChanged();
+  // Another price of size from the next step on, where the method has one. Errors: it has none, a number below 0.
+  Status setLambda(double lambda);
   // The pass the next step will begin with, without an update: for a look at the current parameters.
   Result<double> look(const Context& context);
   // Why the last runTo ended at NotFinite.

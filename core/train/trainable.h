@@ -70,6 +70,8 @@ class Trainable {
   virtual Result<std::vector<Figure>> finalFigures(const Context&) { return std::vector<Figure>{}; }
   // What training was for, into an existing folder: an adapter, merged weights, a recipe. Gives the files' names.
   virtual Result<std::vector<std::string>> write(const std::filesystem::path& folder, const Context& context) = 0;
+  // Another price of size, where the loss has one; false: it has none. Whoever does this tells the stepper (Stepper::setLambda).
+  virtual bool setLambda(double /*lambda*/) { return false; }
   // A checksum of everything the passes depend on besides the parameters; a run only resumes where it is the same.
   [[nodiscard]] virtual std::uint64_t dataChecksum() const = 0;
 };
