@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The Train page by mouse and keys: step, step back, play to the end, reset, other settings, undo. No event may keep the loop
-// busy for 50 ms.
+// The Train page by mouse and keys: step, step back, play to the end, any step by the slider, reset, other settings, undo; side by
+// side; updates lost to rounding; one output as a formula; tables and pictures. No event may keep the loop busy for 50 ms.
 #include "tests/ui/support/window_under_test.h"
 
+#include <QClipboard>
+#include <QDir>
+#include <QGuiApplication>
 #include <QLabel>
+#include <QLocale>
+#include <QRegularExpression>
 #include <QTest>
 
 using namespace nibble::test;
@@ -14,18 +19,24 @@ class TestGuiTrain : public QObject {
   void init() { (void)watchedApplication().takeStalls(); }
   void cleanup();
   void stepsPlaysAndGoesBack();
+  void showsTheLayerInside();
   void comparesSideBySide();
+  void tellsUpdatesLostToRounding();
+  void stopsAtABreakpointAndUndoes();
+  void savesTablesAndResults();
 };
 
 namespace {
 
 QString textOf(const QString& name) {
   const auto* label = qobject_cast<QLabel*>(waitFor(name));
-  return label != nullptr ? label->text() : QString();
+  return label != nullptr ? label->text().remove(QRegularExpression("<[^>]*>")) : QString();
 }
 
+double numberOf(const QString& name) { return QLocale().toDouble(textOf(name).replace(QChar(0x2212), '-')); }
+
 bool atStep(int step, int of) {
-  return waitUntil([=] { return textOf("trainPosition") == QString("step %1 of %2").arg(step).arg(of); }, 30000);
+  return waitUntil([=] { return textOf("trainPosition") == QString("step %1 of %2").arg(step).arg(of) && findVisible("trainReset")->isEnabled() == (step > 0); }, 30000);
 }
 
 bool openTrainPage() {
@@ -34,6 +45,23 @@ bool openTrainPage() {
   press(Qt::Key_4, Qt::ControlModifier);
   return waitFor("trainPage") != nullptr;
 }
+
+// A few methods are segments, many a list.
+bool chooseMethod(const QString& id, const QString& title) {
+  return findVisible("train_method_" + id) != nullptr ? click("train_method_" + id) : chooseItem("train_method", title);
+}
+
+bool inSettings(const std::function<bool()>& act) {
+  if (!click("trainSettings") || waitFor("trainForm") == nullptr || !act()) return false;
+  press(Qt::Key_Escape);
+  return waitUntil([] { return findVisible("trainForm") == nullptr; });
+}
+
+// The table's raw numbers, as a person copies them.
+QString clipboardText();
+QString rawTable() { return click("trainTableCopy") ? clipboardText() : QString(); }
+
+QString clipboardText() { return QGuiApplication::clipboard()->text(); }
 
 }  // namespace
 
@@ -47,28 +75,124 @@ void TestGuiTrain::stepsPlaysAndGoesBack() {
   QVERIFY(waitFor("explorePage"));
   QVERIFY(openTrainPage());
   QVERIFY(atStep(0, 100));
-  const QImage empty = picture("trainLossPanel");
+  const QStringList plots = {"trainLossPanel", "trainGradientPanel", "trainPlanePanel", "trainMovedPanel", "trainParameters", "trainForward"};
+  QList<QImage> empty;
+  for (const auto& plot : plots) empty << picture(plot);
   QVERIFY(click("trainStep"));
   QVERIFY(atStep(1, 100));
   QVERIFY(click("trainPlay"));
   QVERIFY(atStep(100, 100));
-  QVERIFY(waitUntil([&] { return picture("trainLossPanel") != empty && findVisible("trainBack")->isEnabled(); }));
+  for (qsizetype i = 0; i < plots.size(); ++i) QVERIFY2(picture(plots[i]) != empty[i], qPrintable(plots[i]));
+  const QString end = rawTable();
   QVERIFY(click("trainBack"));
   QVERIFY(atStep(99, 100));
+  QVERIFY(rawTable() != end);
+  // The slider takes any step: a click in the groove goes back by a page, keys by one.
+  press(Qt::Key_Tab);
+  QVERIFY(click("trainSlider", {4, findVisible("trainSlider")->height() / 2}));
+  QVERIFY(waitUntil([] { return textOf("trainPosition") == "step 89 of 100" && findVisible("trainStep")->isEnabled(); }));
+  QVERIFY(click("trainPlay"));
+  QVERIFY(atStep(100, 100));
+  QCOMPARE(rawTable(), end);  // there and back again, to the same numbers
   QVERIFY(click("trainReset"));
   QVERIFY(atStep(0, 100));
+}
+
+void TestGuiTrain::showsTheLayerInside() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(typeInto("schemeText", "minmax:bits=3"));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(click("trainStep") && atStep(2, 100));
+  // The numbers of the formula belong together: y = m (base + adapter) / norm + bias.
+  const auto formula = [] {
+    const double y = numberOf("forwardY"), rest = numberOf("forwardMagnitude") * (numberOf("forwardBase") + numberOf("forwardAdapter")) / numberOf("forwardNorm") + numberOf("forwardBias");
+    return std::abs(y - rest) < 1e-3 && std::abs(y - numberOf("forwardTarget") - numberOf("forwardDifference")) < 2e-4;
+  };
+  QVERIFY(formula());
+  const QString before = textOf("forwardTarget");
+  QVERIFY(typeInto("forwardInput", "7") && typeInto("forwardOutput", "137"));
+  QVERIFY(waitUntil([&] { return textOf("forwardTarget") != before; }));
+  QVERIFY(formula());
+  // A click on BA chooses the output row that the formula shows.
+  const QString chosen = textOf("forwardTarget");
+  QVERIFY(click("parameter_BA", {20, 20}));
+  QVERIFY(waitUntil([&] { return textOf("forwardTarget") != chosen; }));
+  QVERIFY(formula());
+  for (const QString kind : {"gradient", "update"}) {
+    const QImage maps = picture("trainParameters");
+    QVERIFY(click("parameterKind_" + kind));
+    QVERIFY(waitUntil([&] { return picture("trainParameters") != maps; }));
+  }
+  // Plain LoRA has no magnitude.
+  QVERIFY(chooseMethod("lora", "LoRA") && click("trainStep") && atStep(1, 100));
+  QVERIFY(findVisible("forwardMagnitude") == nullptr && findVisible("parameter_m") == nullptr);
 }
 
 void TestGuiTrain::comparesSideBySide() {
   TestWindow window(sampleFile());
   QVERIFY(waitFor("explorePage"));
   QVERIFY(openTrainPage());
-  QVERIFY(chooseItem("train_method", "dora"));
+  QVERIFY(chooseMethod("dora", "DoRA"));
   QVERIFY(click("trainBeside"));
   QVERIFY(click("trainStep"));
   QVERIFY(atStep(1, 100));
   QVERIFY(waitUntil([] { return rowsOf("trainTable").size() == 5; }));
-  QVERIFY(rowsOf("trainTable").front().startsWith("dora\tfloat base"));
+  QVERIFY(rowsOf("trainTable").front().startsWith("DoRA\tnot quantized"));
+}
+
+// At about 2, bf16 counts in steps of 0.0156: an update of 0.001 vanishes. f32 keeps it.
+void TestGuiTrain::tellsUpdatesLostToRounding() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(inSettings([] { return chooseItem("train_dtype", "bf16"); }));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(waitUntil([] { return findVisible("trainMessage") != nullptr && textOf("trainMessage").startsWith("m does not move"); }));
+  QVERIFY2(rowsOf("trainTable").front().contains("0 of 384"), qPrintable(rowsOf("trainTable").front()));
+  QVERIFY(click("trainMessageAction"));
+  QVERIFY(atStep(0, 100));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(findVisible("trainMessage") == nullptr);
+  QVERIFY(rowsOf("trainTable").front().contains("384 of 384"));
+}
+
+void TestGuiTrain::stopsAtABreakpointAndUndoes() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(inSettings([] { return typeInto("train_steps", "30") && typeInto("train_stop-loss-above", "0.0000001") && typeInto("train_rank", "zero"); }));
+  QVERIFY(atStep(0, 30));  // a rank that is none changed nothing
+  QVERIFY(click("trainPlay"));
+  QVERIFY(waitUntil([] { return findVisible("trainMessage") != nullptr && textOf("trainMessage").contains("loss"); }));
+  QVERIFY(waitUntil([] { return findVisible("trainStep")->isEnabled(); }));
+  QVERIFY(!textOf("trainPosition").startsWith("step 30"));
+  QVERIFY(click("undoButton"));
+  QVERIFY(click("undoButton"));
+  QVERIFY(atStep(0, 100));
+}
+
+void TestGuiTrain::savesTablesAndResults() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(click("trainTableCopy"));
+  QVERIFY(clipboardText().startsWith("Run\tBase\tTrainable") && clipboardText().count('\n') == 2);
+  QVERIFY(click("trainCommand"));
+  QVERIFY2(clipboardText().startsWith("nibblescope-cli train ") && clipboardText().contains("--method qdora"), qPrintable(clipboardText()));
+  QVERIFY(withFileDialog(window.file("runs.csv"), [] { click("trainTableSave"); }));
+  QVERIFY(waitUntil([&] { return fileBytes(window.file("runs.csv")).startsWith("Run,Base,"); }));
+  for (const QString name : {"trainLoss", "trainGradient", "trainPlane", "trainMoved", "parameter_A", "parameter_BA"}) {
+    QVERIFY(click(name));
+    press(Qt::Key_C, Qt::ControlModifier);
+    QVERIFY2(clipboardText().count('\n') > 1, qPrintable(name));
+  }
+  QDir(window.folder()).mkdir("out");
+  QVERIFY(withFileDialog(window.file("out"), [] { click("trainWrite"); }));
+  QVERIFY(waitUntil([&] { return QFile::exists(window.file("out/adapter_model.safetensors")) && QFile::exists(window.file("out/adapter_config.json")); }));
+  QVERIFY(waitUntil([] { return findVisible("trainMessage") != nullptr && textOf("trainMessage").contains("written"); }));
 }
 
 int main(int argc, char** argv) { return runGuiTest<TestGuiTrain>(argc, argv); }

@@ -176,7 +176,7 @@ QWidget* SchemeDock::buildChoice() {
   column->addWidget(m_summary);
   column->addWidget(buildReading());
   m_transforms = new TransformBar;
-  m_transforms->setContentsMargins(labelWidth + sizes::inside, 2, 0, 4);
+  m_transforms->setContentsMargins(0, 2, 0, 4);
   connect(m_transforms, &TransformBar::toggled, this, [this](const Transform* transform, bool on) {
     if (!m_session.state().choice) return;
     const Choice& now = *m_session.state().choice;

@@ -234,6 +234,11 @@ void TensorDock::resizeEvent(QResizeEvent* event) {
   fitColumns();
 }
 
+void TensorDock::changeEvent(QEvent* event) {
+  QDockWidget::changeEvent(event);
+  if (event->type() == QEvent::PaletteChange && m_marks != nullptr) showMarks();  // its text holds a colour
+}
+
 void TensorDock::fitColumns() {
   const bool hide = width() < narrow;
   m_tree->setColumnHidden(TensorTreeModel::Type, hide);

@@ -24,6 +24,7 @@ class TensorDock : public QDockWidget {
 
  protected:
   void resizeEvent(QResizeEvent* event) override;
+  void changeEvent(QEvent* event) override;
 
  private:
   void buildTree();

@@ -32,7 +32,8 @@ void Segments::setChoices(const QStringList& values, const QStringList& labels) 
     button->setProperty("look", "segment");
     button->setProperty("place", values.size() == 1 ? "only" : i == 0 ? "first" : i == values.size() - 1 ? "last" : "middle");
     button->setProperty("impossible", false);
-    button->setSizePolicy(m_stretching ? QSizePolicy::Expanding : QSizePolicy::Preferred, QSizePolicy::Expanding);
+    button->setProperty("tight", m_tight);
+    button->setSizePolicy(m_stretching ? QSizePolicy::Expanding : QSizePolicy::Minimum, QSizePolicy::Expanding);
     connect(button, &QToolButton::clicked, this, [this, i] { take(i); });
     layout()->addWidget(button);
     m_buttons.push_back(button);
@@ -63,7 +64,7 @@ void Segments::setImpossible(const QString& value, const QString& reason) {
 
 void Segments::setStretching(bool on) {
   m_stretching = on;
-  for (auto* button : m_buttons) button->setSizePolicy(on ? QSizePolicy::Expanding : QSizePolicy::Preferred, QSizePolicy::Expanding);
+  for (auto* button : m_buttons) button->setSizePolicy(on ? QSizePolicy::Expanding : QSizePolicy::Minimum, QSizePolicy::Expanding);
 }
 
 void Segments::take(int index) {

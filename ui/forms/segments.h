@@ -20,6 +20,7 @@ class Segments : public QWidget {
   [[nodiscard]] QString value() const { return m_value; }
   void setValue(const QString& value);                              // no signal; unknown: none is chosen
   void setImpossible(const QString& value, const QString& reason);  // empty reason: possible
+  void setTight(bool on) { m_tight = on; }                          // less room beside the labels, from the next choices on
   void setStretching(bool on);                                      // fill the width, or be as narrow as the labels
 
  signals:
@@ -33,7 +34,7 @@ class Segments : public QWidget {
   QStringList m_values;
   QString m_value;
   std::vector<QToolButton*> m_buttons;
-  bool m_stretching = true;
+  bool m_stretching = true, m_tight = false;
 };
 
 }  // namespace nibble

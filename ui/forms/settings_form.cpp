@@ -36,7 +36,7 @@ void sortNumbers(std::vector<SettingValue>& values) {
 
 // Whether the labels fit side by side in the narrowest dock.
 bool fitSideBySide(const SettingInfo& info, const std::vector<SettingValue>& values) {
-  constexpr int room = 164, around = 12;
+  constexpr int room = 136, around = 10;
   const QFontMetrics metrics(fonts::bold());
   int width = 0;
   for (const auto& value : values) width += metrics.horizontalAdvance(valueLabel(info, value)) + around;
@@ -141,6 +141,7 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& key) {
   }
   if (!values.empty() && values.size() <= segmentsMost && fitSideBySide(info, values)) {
     auto* segments = new Segments(name, string(info.label));
+    segments->setTight(true);
     segments->setFixedHeight(sizes::control);
     connect(segments, &Segments::chosen, this, [this, &info, key](const QString& text) {
       if (auto value = parseSetting(info, text.toStdString())) emit valueChosen(key, *value);

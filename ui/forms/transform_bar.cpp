@@ -5,6 +5,7 @@
 #include "ui/theme/theme.h"
 
 #include <QHBoxLayout>
+#include <QLabel>
 #include <QSignalBlocker>
 #include <QToolButton>
 #include <algorithm>
@@ -22,6 +23,11 @@ TransformBar::TransformBar(QWidget* parent) : QWidget(parent) {
   auto* line = new QHBoxLayout(this);
   line->setContentsMargins(0, 0, 0, 0);
   line->setSpacing(sizes::grid);
+  auto* name = new QLabel(tr("Before"));
+  name->setProperty("look", "label");
+  name->setToolTip(tr("Done to the weights before the scheme, and undone after it"));
+  line->addWidget(name);
+  line->addSpacing(sizes::grid);
   for (const Transform* transform : allTransforms()) {
     auto* button = new QToolButton;
     button->setObjectName("transform_" + string(transform->info().id));
@@ -31,6 +37,7 @@ TransformBar::TransformBar(QWidget* parent) : QWidget(parent) {
     button->setProperty("look", "segment");
     button->setProperty("place", "only");
     button->setProperty("impossible", false);
+    button->setProperty("small", true);  // three of them fit in the narrowest dock
     button->setFixedHeight(sizes::headerControl);
     button->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     connect(button, &QToolButton::toggled, this, [this, transform](bool on) { emit toggled(transform, on); });

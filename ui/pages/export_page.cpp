@@ -170,7 +170,7 @@ QWidget* ExportPage::buildSteps() {
   auto* line = new QHBoxLayout(row);
   line->setContentsMargins(0, 0, 0, 0);
   line->setSpacing(0);
-  const QStringList names = {tr("Pre-flight"), tr("Quantize"), tr("Write"), tr("Read back, compare"), tr("In place")};
+  const QStringList names = {tr("Pre-flight"), tr("Quantize"), tr("Write"), tr("Read back"), tr("In place")};
   for (const auto& name : names) {
     if (!m_steps.empty()) {
       auto* rule = new QFrame;

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/pages/train_page.h"
 
+#include "core/train/methods.h"
 #include "ui/forms/file_dialogs.h"
 #include "ui/forms/panel.h"
+#include "ui/forms/segments.h"
+#include "ui/forms/table_delegate.h"
+#include "ui/models/run_model.h"
+#include "ui/pages/forward_panel.h"
+#include "ui/pages/parameters_panel.h"
+#include "ui/pages/train_data.h"
+#include "ui/pages/train_form.h"
 #include "ui/plots/curve_plot.h"
 #include "ui/session/session.h"
 #include "ui/session/trainer.h"
@@ -12,46 +20,31 @@
 
 #include <QClipboard>
 #include <QComboBox>
-#include <QFormLayout>
-#include <QGridLayout>
 #include <QGuiApplication>
 #include <QHeaderView>
 #include <QLabel>
-#include <QLineEdit>
 #include <QPushButton>
-#include <QScrollArea>
-#include <QTableWidget>
+#include <QSaveFile>
+#include <QSignalBlocker>
+#include <QSlider>
+#include <QTableView>
 #include <QToolButton>
 #include <QVBoxLayout>
-#include <array>
 #include <cmath>
 
 namespace nibble {
 namespace {
 
+constexpr std::size_t segmentsMost = 6;
+constexpr int movedLabelRoom = 112, wideFrom = 800;
+
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 
-QString runName(const RunView& run) {
-  return run.plan.reference ? QObject::tr("%1 f32").arg(string(run.plan.settings.method)) : string(run.plan.settings.method);
-}
-
-QColor runColour(const Theme& theme, const RunView& run, std::size_t index) {
-  static constexpr std::array families{Family::Uniform, Family::Hqq, Family::Codebook, Family::Gguf, Family::Micro};
-  if (run.plan.settings.adapter.base.empty()) return index % 2 == 0 ? theme.text : theme.text3;
-  return familyColour(theme, families[index % families.size()]);
-}
-
-double figureOf(const train::StepRecord& record, std::string_view key) {
-  for (const auto& figure : record.figures)
-    if (figure.key == key) return figure.value;
-  return std::nan("");
-}
-
-CurveSeries seriesOf(const QString& name, const QColor& colour) {
-  CurveSeries series;
-  series.name = series.label = name;
-  series.colour = colour;
-  return series;
+QHBoxLayout* rowLayout(QWidget* row) {
+  auto* line = new QHBoxLayout(row);
+  line->setContentsMargins(0, 0, 0, 0);
+  line->setSpacing(sizes::gap);
+  return line;
 }
 
 }  // namespace
@@ -59,142 +52,204 @@ CurveSeries seriesOf(const QString& name, const QColor& colour) {
 TrainPage::TrainPage(Session& session, QWidget* parent) : QWidget(parent), m_session(session) {
   setObjectName("trainPage");
   setAccessibleName(tr("Train"));
+  m_form = new TrainForm(session, this);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(sizes::gap, sizes::gap, sizes::gap, sizes::gap);
   column->setSpacing(sizes::gap);
   column->addWidget(buildBar());
-  m_message = new QLabel;
-  m_message->setObjectName("trainMessage");
-  m_message->setProperty("look", "warn");
-  m_message->setWordWrap(true);
-  column->addWidget(m_message);
-  auto* row = new QHBoxLayout;
-  row->setSpacing(sizes::gap);
-  row->addWidget(buildForm());
-  row->addWidget(buildPlots(), 1);
-  column->addLayout(row, 1);
+  column->addWidget(buildMessage());
+  column->addWidget(buildUpperPlots(), 23);
+  column->addWidget(buildLowerPlots(), 20);
+  m_forward = new ForwardPanel(session);
+  column->addWidget(m_forward);
+  column->addWidget(buildTable());
   connect(&session, &Session::changed, this, &TrainPage::showState);
   connect(&session.trainer(), &Trainer::changed, this, &TrainPage::refresh);
-  connect(&session.trainer(), &Trainer::written, this, [this](const QString& folder, int files) { m_message->setText(tr("%1 files written to %2").arg(files).arg(folder)); });
+  connect(&session.trainer(), &Trainer::written, this, [this](const QString& folder, int files) {
+    m_note = tr("%1 files written to %2").arg(files).arg(folder);
+    refresh();
+  });
   showState();
+}
+
+QToolButton* TrainPage::iconButton(const char* name, const char* iconName, const QString& tip, std::function<void()> act) {
+  auto* made = new QToolButton;
+  made->setObjectName(name);
+  made->setIcon(icon(iconName));
+  made->setToolTip(tip);
+  made->setAccessibleName(tip);
+  made->setFixedSize(sizes::control, sizes::control);
+  connect(made, &QToolButton::clicked, this, [act = std::move(act)] { act(); });
+  return made;
 }
 
 QWidget* TrainPage::buildBar() {
   auto* bar = new QWidget;
-  auto* line = new QHBoxLayout(bar);
-  line->setContentsMargins(0, 0, 0, 0);
-  line->setSpacing(sizes::gap);
-  const auto button = [&](const char* name, const char* iconName, const QString& tip, auto act) {
-    auto* made = new QToolButton;
-    made->setObjectName(name);
-    made->setIcon(icon(iconName));
-    made->setToolTip(tip);
-    made->setAccessibleName(tip);
-    made->setFixedSize(sizes::control, sizes::control);
-    connect(made, &QToolButton::clicked, this, act);
-    line->addWidget(made);
-    return made;
-  };
-  Trainer& trainer = m_session.trainer();
-  m_reset = button("trainReset", "reset", tr("Back to the start"), [&trainer] { trainer.reset(); });
-  m_back = button("trainBack", "step-back", tr("One step back"), [&trainer] { trainer.stepBack(); });
-  m_play = button("trainPlay", "play", tr("Play"), [&trainer] { trainer.busy() ? trainer.pause() : trainer.play(); });
-  m_step = button("trainStep", "step", tr("One step"), [&trainer] { trainer.step(); });
-  m_position = new QLabel;
-  m_position->setObjectName("trainPosition");
-  line->addWidget(m_position);
+  auto* line = rowLayout(bar);
+  buildMethods(line);
+  buildStepper(line);
   line->addStretch(1);
-  const auto push = [&](const char* name, const QString& text) {
-    auto* made = new QPushButton(text);
-    made->setObjectName(name);
-    made->setFixedHeight(sizes::control);
-    line->addWidget(made);
-    return made;
-  };
-  m_beside = push("trainBeside", tr("Side by side"));
-  m_beside->setCheckable(true);
-  m_beside->setToolTip(tr("Train every kind of adapter on the same data"));
-  connect(m_beside, &QPushButton::clicked, this, [this](bool on) { choose("beside", on ? "yes" : "no"); });
-  m_save = push("trainWrite", tr("Save results..."));
-  connect(m_save, &QPushButton::clicked, this, [this] {
-    askFolder(this, tr("Save what was trained"), [this](const QString& path) { m_session.trainer().writeResults(path); });
-  });
-  connect(push("trainCommand", tr("Copy as command line")), &QPushButton::clicked, this, &TrainPage::copyCommand);
+  m_settings = new QPushButton(icon("vary"), {});
+  m_settings->setObjectName("trainSettings");
+  m_settings->setFixedHeight(sizes::control);
+  connect(m_settings, &QPushButton::clicked, this, [this] { m_form->openUnder(m_settings); });
+  line->addWidget(m_settings);
   return bar;
 }
 
-QWidget* TrainPage::makeField(const TrainOption& option) {
-  const std::string key = option.key;
-  if (option.kind == TrainOption::Kind::Choice) {
-    auto* combo = new QComboBox;
-    for (const auto& text : option.choices()) combo->addItem(string(text));
-    connect(combo, &QComboBox::textActivated, this, [this, key](const QString& text) { choose(key, text); });
-    return combo;
+void TrainPage::buildMethods(QHBoxLayout* line) {
+  QStringList ids, titles;
+  for (const auto& method : train::allMethods()) ids << string(method.id), titles << methodTitle(method.id);
+  const auto choose = [this](const QString& id) { this->choose("method", id); };
+  if (train::allMethods().size() <= segmentsMost) {
+    m_methods = new Segments("train_method", tr("What is trained"));
+    m_methods->setStretching(false);
+    m_methods->setChoices(ids, titles);
+    m_methods->setFixedHeight(sizes::control);
+    connect(m_methods, &Segments::chosen, this, choose);
+    return line->addWidget(m_methods);
   }
-  auto* edit = new QLineEdit;
-  connect(edit, &QLineEdit::editingFinished, this, [this, edit, key, &option] {
-    train::TrainSettings probe;
-    const bool good = option.set(probe, edit->text().toStdString());
-    edit->setProperty("invalid", !good);
-    restyle(edit);
-    if (good) choose(key, edit->text());
+  m_methodList = new QComboBox;
+  m_methodList->setObjectName("train_method");
+  m_methodList->setAccessibleName(tr("What is trained"));
+  m_methodList->setFixedHeight(sizes::control);
+  for (qsizetype i = 0; i < ids.size(); ++i) {
+    m_methodList->addItem(titles[i], ids[i]);
+    m_methodList->setItemData(static_cast<int>(i), string(train::allMethods()[static_cast<std::size_t>(i)].summary), Qt::ToolTipRole);
+  }
+  connect(m_methodList, &QComboBox::activated, this, [this, choose](int index) { choose(m_methodList->itemData(index).toString()); });
+  line->addWidget(m_methodList);
+}
+
+void TrainPage::buildStepper(QHBoxLayout* line) {
+  Trainer& trainer = m_session.trainer();
+  m_reset = iconButton("trainReset", "reset", tr("Back to the start"), [&trainer] { trainer.reset(); });
+  m_back = iconButton("trainBack", "step-back", tr("One step back"), [&trainer] { trainer.stepBack(); });
+  m_play = iconButton("trainPlay", "play", tr("Play"), [&trainer] { trainer.busy() ? trainer.pause() : trainer.play(); });
+  m_play->setProperty("look", "primary");
+  m_step = iconButton("trainStep", "step", tr("One step"), [&trainer] { trainer.step(); });
+  for (auto* button : {m_reset, m_back, m_play, m_step}) line->addWidget(button);
+  m_slider = new QSlider(Qt::Horizontal);
+  m_slider->setObjectName("trainSlider");
+  m_slider->setAccessibleName(tr("Step to go to"));
+  m_slider->setToolTip(tr("Forward or back to any step"));
+  m_slider->setTracking(false);
+  m_slider->setMinimumWidth(80);
+  m_slider->setMaximumWidth(180);
+  connect(m_slider, &QSlider::valueChanged, this, [&trainer](int step) { trainer.goTo(static_cast<std::uint64_t>(step)); });
+  line->addWidget(m_slider, 1);
+  m_position = new QLabel;
+  m_position->setObjectName("trainPosition");
+  line->addWidget(m_position);
+}
+
+QWidget* TrainPage::buildMessage() {
+  m_messageBar = new QFrame;
+  m_messageBar->setObjectName("trainMessageBar");
+  m_messageBar->setProperty("look", "warnBar");
+  m_messageBar->setMinimumHeight(32);
+  auto* line = new QHBoxLayout(m_messageBar);
+  line->setContentsMargins(sizes::inside, 2, 6, 2);
+  line->setSpacing(sizes::gap);
+  m_messageIcon = new QLabel;
+  m_message = new QLabel;
+  m_message->setObjectName("trainMessage");
+  m_message->setWordWrap(true);
+  m_message->setTextFormat(Qt::RichText);
+  m_messageAction = new QPushButton;
+  m_messageAction->setObjectName("trainMessageAction");
+  m_messageAction->setText(tr("Store in f32"));
+  m_messageAction->setToolTip(tr("Keep trained numbers as f32: the run starts again"));
+  m_messageAction->setProperty("small", true);
+  connect(m_messageAction, &QPushButton::clicked, this, [this] { choose("dtype", string(train::name(train::NumberType::F32))); });
+  line->addWidget(m_messageIcon);
+  line->addWidget(m_message, 1);
+  line->addWidget(m_messageAction);
+  return m_messageBar;
+}
+
+CurvePlot* TrainPage::curvePlot(const char* name, const QString& title, Panel*& panel) {
+  auto* made = new CurvePlot(name, title);
+  connect(made, &PlotWidget::saveFailed, &m_session, &Session::problem);
+  panel = new Panel(QString("%1Panel").arg(name), title);
+  panel->addPlot(made);
+  panel->setMinimumWidth(190);
+  return made;
+}
+
+QWidget* TrainPage::buildUpperPlots() {
+  auto* row = new QWidget;
+  auto* line = rowLayout(row);
+  m_loss = curvePlot("trainLoss", tr("Loss"), m_lossPanel);
+  m_loss->setLabelRoom(82);
+  m_gradient = curvePlot("trainGradient", tr("Gradients"), m_gradientPanel);
+  m_gradient->setLabelRoom(34);
+  m_plane = curvePlot("trainPlane", tr("Magnitude and direction"), m_planePanel);
+  m_plane->setLabelRoom(82);
+  line->addWidget(m_lossPanel, 298);
+  line->addWidget(m_gradientPanel, 246);
+  line->addWidget(m_planePanel, 256);
+  row->setMinimumHeight(150);
+  return row;
+}
+
+QWidget* TrainPage::buildLowerPlots() {
+  auto* row = new QWidget;
+  auto* line = rowLayout(row);
+  m_moved = curvePlot("trainMoved", tr("Moved in this step"), m_movedPanel);
+  m_moved->setLabelRoom(movedLabelRoom);
+  m_parameters = new ParametersPanel(m_session);
+  line->addWidget(m_movedPanel, 298);
+  line->addWidget(m_parameters, 512);
+  row->setMinimumHeight(150);
+  return row;
+}
+
+QWidget* TrainPage::buildTable() {
+  auto* panel = new Panel("trainRunsPanel", tr("Runs"));
+  panel->setSubtitle(tr("same data, same step"));
+  m_beside = new QPushButton(tr("Side by side"));
+  m_beside->setObjectName("trainBeside");
+  m_beside->setCheckable(true);
+  m_beside->setToolTip(tr("Train every kind of adapter on the same data"));
+  connect(m_beside, &QPushButton::clicked, this, [this](bool on) { choose("beside", on ? "yes" : "no"); });
+  m_save = new QPushButton(icon("export"), tr("Save results..."));
+  m_save->setObjectName("trainWrite");
+  m_save->setToolTip(tr("Write the adapter, the merged weights and what merging costs into a folder"));
+  connect(m_save, &QPushButton::clicked, this, [this] {
+    askFolder(this, tr("Save what was trained"), [this](const QString& path) { m_session.trainer().writeResults(path); });
   });
-  return edit;
-}
-
-QWidget* TrainPage::buildForm() {
-  auto* panel = new Panel("trainForm", tr("Settings"));
-  auto* inner = new QWidget;
-  m_form = new QFormLayout(inner);
-  m_form->setContentsMargins(sizes::inside, 4, sizes::inside, sizes::inside);
-  for (const auto& option : trainOptions()) {
-    QWidget* field = makeField(option);
-    field->setObjectName(QString("train_%1").arg(option.key));
-    field->setAccessibleName(QCoreApplication::translate("Train", option.label));
-    field->setToolTip(QCoreApplication::translate("Train", option.help));
-    m_form->addRow(QCoreApplication::translate("Train", option.label), field);
-    m_fields.push_back({&option, field});
-  }
-  auto* area = new QScrollArea;
-  area->setWidget(inner);
-  area->setWidgetResizable(true);
-  area->setFrameShape(QFrame::NoFrame);
-  panel->addBody(area);
-  panel->setFixedWidth(230);
-  return panel;
-}
-
-QWidget* TrainPage::buildPlots() {
-  auto* whole = new QWidget;
-  auto* grid = new QGridLayout(whole);
-  grid->setContentsMargins(0, 0, 0, 0);
-  grid->setSpacing(sizes::gap);
-  int place = 0;
-  const auto plot = [&](const char* name, const QString& title, const QString& empty) {
-    auto* made = new CurvePlot(name, title);
-    made->setEmptyText(empty);
-    connect(made, &PlotWidget::saveFailed, &m_session, &Session::problem);
-    auto* panel = new Panel(QString("%1Panel").arg(name), title);
-    panel->addPlot(made);
-    grid->addWidget(panel, place / 2, place % 2);
-    ++place;
-    return made;
+  panel->addHeaderWidget(m_beside);
+  panel->addHeaderWidget(m_save);
+  auto* command = new QPushButton(tr("Copy as command line"));
+  command->setObjectName("trainCommand");
+  connect(command, &QPushButton::clicked, this, &TrainPage::copyCommand);
+  panel->addHeaderWidget(command);
+  panel->addHeaderWidget(iconButton("trainTableCopy", "copy", tr("Copy the table as TSV"), [this] { QGuiApplication::clipboard()->setText(m_runs->toSeparated('\t')); }));
+  panel->addHeaderWidget(iconButton("trainTableSave", "save", tr("Save the table as CSV or TSV"), [this] { saveTable(); }));
+  m_runs = new RunModel(this);
+  m_table = new QTableView;
+  prepareTable(m_table, "trainTable", tr("Runs side by side"));
+  m_table->setModel(m_runs);
+  m_table->setSelectionMode(QAbstractItemView::NoSelection);
+  auto* header = m_table->horizontalHeader();
+  header->setSectionResizeMode(QHeaderView::Fixed);
+  header->setSectionResizeMode(RunModel::Base, QHeaderView::Stretch);
+  const QFontMetrics head(fonts::hint()), text(fonts::bold());
+  const auto width = [&](int section, const char* widest) {
+    const int title = head.horizontalAdvance(m_runs->headerData(section, Qt::Horizontal).toString()) + 20;
+    m_table->setColumnWidth(section, std::max(title, text.horizontalAdvance(QLatin1String(widest)) + 14));
   };
-  const QString empty = tr("Press Play, or take one step.");
-  m_loss = plot("trainLoss", tr("Loss"), empty);
-  m_gradient = plot("trainGradient", tr("Gradients"), empty);
-  m_plane = plot("trainPlane", tr("Magnitude and direction"), empty);
-  m_moved = plot("trainMoved", tr("Entries moved"), empty);
-  m_table = new QTableWidget(0, 6);
-  m_table->setObjectName("trainTable");
-  m_table->setAccessibleName(tr("Runs side by side"));
-  m_table->setHorizontalHeaderLabels({tr("Run"), tr("Base"), tr("Trainable"), tr("Loss at 0"), tr("Loss now"), tr("Moved")});
-  m_table->horizontalHeader()->setSectionResizeMode(QHeaderView::Stretch);
-  m_table->verticalHeader()->hide();
-  m_table->setEditTriggers(QAbstractItemView::NoEditTriggers);
-  m_table->setFixedHeight(150);
-  grid->addWidget(m_table, 2, 0, 1, 2);
-  return whole;
+  width(RunModel::Name, "---- QDoRA f32");
+  width(RunModel::Trainable, "1,234,567");
+  width(RunModel::FirstLoss, "0.1234567");
+  width(RunModel::LastLoss, "0.1234567");
+  width(RunModel::Moved, "1,234,567");
+  width(RunModel::MagnitudeMoved, "1,536 of 1,536");
+  width(RunModel::DeltaM, "0.1234");
+  width(RunModel::DeltaD, "0.1234");
+  panel->addBody(m_table);
+  return panel;
 }
 
 void TrainPage::choose(const std::string& key, const QString& value) {
@@ -203,81 +258,115 @@ void TrainPage::choose(const std::string& key, const QString& value) {
 
 void TrainPage::copyCommand() { QGuiApplication::clipboard()->setText(trainCommand(m_session.state())); }
 
+void TrainPage::saveTable() {
+  askSaveFile(this, tr("Save the table"), "train.csv", tr("Comma separated (*.csv);;Tab separated (*.tsv)"), [this](const QString& path) {
+    QSaveFile file(path);
+    const QByteArray text = m_runs->toSeparated(path.endsWith(".tsv") ? '\t' : ',').toUtf8();
+    if (!file.open(QIODevice::WriteOnly) || file.write(text) != text.size() || !file.commit()) emit m_session.problem(tr("%1: %2").arg(path, file.errorString()));
+  });
+}
+
+void TrainPage::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::PaletteChange && m_table != nullptr) refresh();  // the curves' colours
+}
+
 void TrainPage::showState() {
   const auto& state = m_session.state();
-  const auto method = trainSettings(state).method;
-  for (const auto& [option, widget] : m_fields) {
-    const QString text = string(trainText(state, *option));
-    if (auto* combo = qobject_cast<QComboBox*>(widget)) combo->setCurrentText(text);
-    else if (auto* edit = qobject_cast<QLineEdit*>(widget); edit->text() != text && !edit->hasFocus()) edit->setText(text);
-    const bool shown = appliesTo(*option, method);
-    widget->setVisible(shown);
-    m_form->labelForField(widget)->setVisible(shown);
-  }
+  const auto settings = trainSettings(state);
+  const QString method = string(settings.method);
+  if (m_methods != nullptr) m_methods->setValue(method);
+  else m_methodList->setCurrentIndex(m_methodList->findData(method));
+  showSettings();
+  const auto* known = train::findMethod(settings.method);
   m_beside->setChecked(sideBySide(state));
+  m_beside->setEnabled(known != nullptr && known->takesBase);
   refresh();
 }
 
-void TrainPage::refresh() {
-  Trainer& trainer = m_session.trainer();
-  const auto snapshot = trainer.snapshot();
-  const std::uint64_t steps = trainSettings(m_session.state()).steps, step = snapshot ? snapshot->step() : 0;
-  const std::string refusal = trainer.refusal();
-  m_position->setText(tr("step %1 of %2").arg(step).arg(steps));
-  m_message->setText(string(refusal.empty() ? trainer.message() : refusal));
-  m_message->setVisible(!m_message->text().isEmpty());
-  m_play->setIcon(icon(trainer.busy() ? "pause" : "play"));
-  m_play->setAccessibleName(trainer.busy() ? tr("Pause") : tr("Play"));
-  m_play->setEnabled(refusal.empty());
-  m_step->setEnabled(refusal.empty() && !trainer.busy());
-  m_back->setEnabled(step > 0 && !trainer.busy());
-  m_reset->setEnabled(step > 0 && !trainer.busy());
-  m_save->setEnabled(step > 0 && !trainer.busy());
-  CurveData loss{tr("step"), tr("loss"), {}, true, static_cast<double>(steps)}, gradient{tr("step"), tr("norm"), {}, true, static_cast<double>(steps)};
-  CurveData plane{tr("ΔD, direction"), tr("ΔM, magnitude"), {}}, moved{tr("step"), tr("entries moved, %"), {}, false, static_cast<double>(steps), 100};
-  m_table->setRowCount(snapshot ? static_cast<int>(snapshot->runs.size()) : 0);
+// Where there is no room for the figures, the button says what it is.
+void TrainPage::showSettings() {
+  const QString title = settingsTitle(trainSettings(m_session.state()));
+  m_settings->setText(width() < wideFrom ? tr("Settings") : title);
+  m_settings->setToolTip(tr("All settings of training: %1").arg(title));
+  m_settings->setAccessibleName(m_settings->toolTip());
+}
+
+void TrainPage::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  showSettings();
+}
+
+void TrainPage::showStepper(const std::string& refusal) {
+  const Trainer& trainer = m_session.trainer();
+  const std::uint64_t steps = trainSettings(m_session.state()).steps, step = trainer.snapshot() ? trainer.snapshot()->step() : 0;
+  const bool busy = trainer.busy(), can = refusal.empty();
+  m_position->setText(tr("step <b>%1</b> of %2").arg(step).arg(steps));
+  m_play->setIcon(icon(busy ? "pause" : "play", &Theme::accentText));
+  m_play->setAccessibleName(busy ? tr("Pause") : tr("Play"));
+  m_play->setToolTip(m_play->accessibleName());
+  m_play->setEnabled(can);
+  m_step->setEnabled(can && !busy);
+  m_back->setEnabled(step > 0 && !busy);
+  m_reset->setEnabled(step > 0 && !busy);
+  m_save->setEnabled(step > 0 && !busy);
+  m_slider->setEnabled(can);
+  if (m_slider->isSliderDown()) return;
+  const QSignalBlocker block(m_slider);
+  m_slider->setRange(0, static_cast<int>(std::max(steps, step)));
+  m_slider->setValue(static_cast<int>(step));
+}
+
+void TrainPage::showMessage(const TrainSnapshot* snapshot) {
+  QString text = string(m_session.trainer().message()).toHtmlEscaped();
+  const auto lost = text.isEmpty() && snapshot != nullptr ? lostUpdates(*snapshot) : std::nullopt;
+  if (lost) text = QString("<b>%1</b> %2").arg(lost->lead.toHtmlEscaped(), lost->text.toHtmlEscaped());
+  const bool good = text.isEmpty();
+  if (good) text = m_note.toHtmlEscaped();
+  m_message->setText(text);
+  m_messageAction->setVisible(lost.has_value());
+  m_messageBar->setVisible(!text.isEmpty());
+  const QString look = good ? "goodBar" : "warnBar";
+  m_messageIcon->setPixmap(icon(good ? "pass" : "warning", good ? &Theme::good : &Theme::warn).pixmap(sizes::icon, sizes::icon));
+  if (m_messageBar->property("look") == look) return;
+  m_messageBar->setProperty("look", look);
+  restyle(m_messageBar);
+}
+
+void TrainPage::showPlots(const TrainSnapshot& snapshot) {
   const Theme& theme = themeOf(this);
-  for (std::size_t i = 0; snapshot && i < snapshot->runs.size(); ++i) {
-    const RunView& run = *snapshot->runs[i];
-    CurveSeries losses = seriesOf(runName(run), runColour(theme, run, i)), path = losses;
-    losses.chosen = path.chosen = i == 0;
-    losses.dashed = path.dashed = run.plan.reference;
-    path.dot = true;
-    for (const auto& record : run.records) {
-      losses.x.push_back(static_cast<double>(record.step - 1)), losses.y.push_back(record.loss);
-      path.x.push_back(figureOf(record, "deltaD")), path.y.push_back(figureOf(record, "deltaM"));
-    }
-    if (std::isfinite(run.lossNow)) losses.x.push_back(static_cast<double>(run.records.size())), losses.y.push_back(run.lossNow);
-    const double first = losses.y.empty() ? std::nan("") : losses.y.front(), last = losses.y.empty() ? std::nan("") : losses.y.back();
-    loss.series.push_back(std::move(losses));
-    if (!path.x.empty() && std::isfinite(path.x.back()) && std::isfinite(path.y.back())) plane.series.push_back(std::move(path));
-    std::uint64_t movedNow = 0;
-    if (!run.records.empty())
-      for (const auto& parameter : run.records.back().parameters) movedNow += parameter.moved.moved;
-    const QString movedText = !run.problem.empty() ? string(run.problem) : tr("%1 of %2").arg(formatCount(movedNow), formatCount(run.entries));
-    const QStringList cells{runName(run), run.plan.settings.adapter.base.empty() ? tr("float base") : string(run.plan.settings.adapter.base),
-                            formatCount(run.entries), formatSignificant(first, 4), formatSignificant(last, 4), movedText};
-    for (int c = 0; c < cells.size(); ++c) m_table->setItem(static_cast<int>(i), c, new QTableWidgetItem(cells[c]));
+  TrainCurves curves = trainCurves(snapshot, theme, trainSettings(m_session.state()).steps);
+  m_loss->setData(std::move(curves.loss));
+  m_gradient->setData(std::move(curves.gradient));
+  m_plane->setData(std::move(curves.plane));
+  m_moved->setData(std::move(curves.moved));
+  const RunView& chosen = *snapshot.runs.front();
+  const auto x = snapshot.arrays.find("x");
+  m_lossPanel->setSubtitle(x != snapshot.arrays.end() ? tr("%1 inputs a step").arg(formatCount(x->second->shape.front())) : QString());
+  m_gradientPanel->setSubtitle(runTitle(chosen));
+  m_movedPanel->setSubtitle(string(train::name(chosen.plan.settings.numberType())));
+}
+
+void TrainPage::refresh() {
+  if (m_session.trainer().busy()) m_note.clear();
+  const std::string refusal = m_session.trainer().refusal();
+  const auto snapshot = m_session.trainer().snapshot();
+  const bool there = snapshot && !snapshot->runs.empty();
+  const QString empty = refusal.empty() ? tr("Press Play, or take one step.") : string(refusal);
+  showStepper(refusal);
+  showMessage(there ? snapshot.get() : nullptr);
+  for (CurvePlot* plot : {m_loss, m_gradient, m_plane, m_moved}) {
+    plot->setEmptyText(empty);
+    if (!there) plot->clear();
   }
-  if (snapshot && !snapshot->runs.empty() && !snapshot->runs.front()->records.empty()) {
-    const auto& records = snapshot->runs.front()->records;
-    const std::array colours{familyColour(theme, Family::Hqq), familyColour(theme, Family::Uniform), theme.text};
-    for (std::size_t p = 0; p < records.front().parameters.size(); ++p) {
-      CurveSeries norms = seriesOf(string(records.front().parameters[p].name), colours[p % colours.size()]), shares = norms;
-      for (const auto& record : records) {
-        const auto& parameter = record.parameters[p];
-        norms.x.push_back(static_cast<double>(record.step)), norms.y.push_back(parameter.gradientNorm);
-        shares.x.push_back(static_cast<double>(record.step));
-        shares.y.push_back(100.0 * static_cast<double>(parameter.moved.moved) / static_cast<double>(std::max<std::uint64_t>(parameter.moved.total, 1)));
-      }
-      gradient.series.push_back(std::move(norms));
-      moved.series.push_back(std::move(shares));
-    }
-  }
-  m_loss->setData(std::move(loss));
-  m_gradient->setData(std::move(gradient));
-  m_plane->setData(std::move(plane));
-  m_moved->setData(std::move(moved));
+  for (Panel* panel : {m_lossPanel, m_gradientPanel, m_movedPanel}) panel->setSubtitle({});
+  m_parameters->setEmptyText(empty);
+  if (there) showPlots(*snapshot);
+  m_parameters->showSnapshot(there ? snapshot : nullptr);
+  m_forward->showSnapshot(there ? snapshot : nullptr);
+  m_runs->setRows(there ? runRows(*snapshot, themeOf(this)) : std::vector<RunRow>{});
+  const int rows = std::clamp(m_runs->rowCount(), 1, 6);
+  m_table->setFixedHeight(sizes::tableHeader + rows * sizes::tableRow + 4);
 }
 
 }  // namespace nibble

@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Training step by step on the current tensor: settings from the table of training.h, stepper buttons, loss, gradients, magnitude
-// against direction, entries moved, and the numbers of every run side by side. Shows the trainer's snapshots; holds no results.
+// Training step by step on the current tensor: methods and stepper buttons, what is lost to rounding, loss, gradients, magnitude
+// against direction, entries moved, the parameters as heat maps, one output as a formula, and every run's numbers side by side.
+// Shows the trainer's snapshots; holds no results.
 #pragma once
 #include <QWidget>
-#include <vector>
+#include <functional>
 
-class QFormLayout;
+class QComboBox;
+class QFrame;
+class QHBoxLayout;
 class QLabel;
 class QPushButton;
-class QTableWidget;
+class QSlider;
+class QTableView;
 class QToolButton;
 
 namespace nibble {
 
 class CurvePlot;
+class ForwardPanel;
+class Panel;
+class ParametersPanel;
+class RunModel;
+class Segments;
 class Session;
-struct TrainOption;
+class TrainForm;
+struct TrainSnapshot;
 
 class TrainPage : public QWidget {
   Q_OBJECT
@@ -25,27 +35,45 @@ class TrainPage : public QWidget {
  public slots:
   void copyCommand();
 
+ protected:
+  void changeEvent(QEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
+
  private:
   QWidget* buildBar();
-  QWidget* buildForm();
-  QWidget* buildPlots();
-  QWidget* makeField(const TrainOption& option);
+  void buildMethods(QHBoxLayout* line);
+  void buildStepper(QHBoxLayout* line);
+  QWidget* buildMessage();
+  QWidget* buildUpperPlots();
+  QWidget* buildLowerPlots();
+  QWidget* buildTable();
+  QToolButton* iconButton(const char* name, const char* iconName, const QString& tip, std::function<void()> act);
+  CurvePlot* curvePlot(const char* name, const QString& title, Panel*& panel);
   void choose(const std::string& key, const QString& value);
+  void saveTable();
   void showState();
   void refresh();
+  void showSettings();
+  void showStepper(const std::string& refusal);
+  void showMessage(const TrainSnapshot* snapshot);
+  void showPlots(const TrainSnapshot& snapshot);
 
-  struct Field {
-    const TrainOption* option;
-    QWidget* widget;
-  };
   Session& m_session;
-  std::vector<Field> m_fields;
-  QFormLayout* m_form = nullptr;
+  Segments* m_methods = nullptr;  // up to six methods
+  QComboBox* m_methodList = nullptr;  // more
+  TrainForm* m_form = nullptr;
   QToolButton *m_play = nullptr, *m_back = nullptr, *m_step = nullptr, *m_reset = nullptr;
-  QPushButton *m_beside = nullptr, *m_save = nullptr;
-  QLabel *m_position = nullptr, *m_message = nullptr;
+  QSlider* m_slider = nullptr;
+  QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr;
+  QLabel *m_position = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
+  QFrame* m_messageBar = nullptr;
+  QString m_note;  // what was written; until the next change
+  Panel *m_lossPanel = nullptr, *m_gradientPanel = nullptr, *m_planePanel = nullptr, *m_movedPanel = nullptr;
   CurvePlot *m_loss = nullptr, *m_gradient = nullptr, *m_plane = nullptr, *m_moved = nullptr;
-  QTableWidget* m_table = nullptr;
+  ParametersPanel* m_parameters = nullptr;
+  ForwardPanel* m_forward = nullptr;
+  RunModel* m_runs = nullptr;
+  QTableView* m_table = nullptr;
 };
 
 }  // namespace nibble

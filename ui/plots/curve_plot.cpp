@@ -15,15 +15,25 @@
 namespace nibble {
 namespace {
 
-constexpr int labelRoom = 74;
+constexpr double labelLine = 14, labelWidth = 60;
 constexpr std::size_t mostPoints = 1200;
 
 }  // namespace
 
 CurvePlot::CurvePlot(const QString& objectName, const QString& accessibleName, QWidget* parent)
     : ChartWidget(objectName, accessibleName, parent) {
-  setAxisMargins(52, labelRoom, 36, 8);
-  setMinimumSize(200, 150);
+  setLabelRoom(m_labelRoom);
+  setMinimumSize(150, 110);
+}
+
+void CurvePlot::setLabelRoom(int pixels) {
+  m_labelRoom = pixels;
+  setAxisMargins(60, pixels, 36, 8);
+}
+
+void CurvePlot::setMargins(int left, int right, int bottom, int top) {
+  m_labelRoom = right;
+  setAxisMargins(left, right, bottom, top);
 }
 
 bool CurvePlot::isEmpty() const {
@@ -62,7 +72,11 @@ CurvePlot::Range CurvePlot::yRange() const {
     for (const double y : s.y)
       if (drawn(y)) range.low = std::min(range.low, y), range.high = std::max(range.high, y);
   if (!(range.high >= range.low)) return m_data.logarithmic ? Range{0.1, 1} : Range{0, 1};
-  if (m_data.logarithmic) return {range.low / 1.25, range.high * 1.25};
+  if (m_data.logarithmic) return {std::min(std::max(range.low, m_data.yLeast), range.high) / 1.25, range.high * 1.25};
+  if (!m_data.fromZero) {
+    const double around = std::max((range.high - range.low) * 0.06, 1e-12);
+    return {range.low - around, range.high + around};
+  }
   range.low = std::min(range.low, 0.0);
   range.high = std::max({range.high, m_data.yEnd, range.low + 1e-12});
   const double room = (range.high - range.low) * 0.05;
@@ -76,7 +90,7 @@ void CurvePlot::rebuild() {
   y->setScaleType(m_data.logarithmic ? QCPAxis::stLogarithmic : QCPAxis::stLinear);
   y->setRange(up.low, up.high);
   setTicks(x, niceTicks(across.low, across.high, std::clamp(axisArea().width() / 48, 2, 6), true));
-  auto ticks = m_data.logarithmic ? powerTicks(up.low, up.high, 5, false) : niceTicks(up.low, up.high, 5, true);
+  auto ticks = m_data.logarithmic ? powerTicks(up.low, up.high, 5, false) : niceTicks(up.low, up.high, std::clamp(axisArea().height() / 24, 3, 5), true);
   if (m_data.logarithmic && ticks.size() < 2) {
     // Less than a power of ten: 1, 2, 5 between them.
     ticks.clear();
@@ -86,7 +100,7 @@ void CurvePlot::rebuild() {
   }
   setTicks(y, ticks);
   setGrid(false, true);
-  setTitles(m_data.xTitle, m_data.yTitle);
+  setTitles(m_data.titles ? m_data.xTitle : QString(), m_data.titles ? m_data.yTitle : QString());
   for (const bool chosen : {false, true}) {
     for (const CurveSeries& s : m_data.series) {
       if (s.chosen != chosen) continue;
@@ -111,7 +125,7 @@ void CurvePlot::paintLabels(QPainter& painter, const QRectF& area) const {
   }
   struct Label {
     const CurveSeries* series;
-    double y;
+    double x, y, lines;
   };
   std::vector<Label> labels;
   for (const CurveSeries& s : m_data.series) {
@@ -122,19 +136,29 @@ void CurvePlot::paintLabels(QPainter& painter, const QRectF& area) const {
       painter.setBrush(s.colour);
       painter.drawEllipse(end, 3.5, 3.5);
     }
-    if (!s.label.isEmpty()) labels.push_back({&s, end.y()});
+    if (!s.label.isEmpty()) labels.push_back({&s, end.x() + 6, end.y() - labelLine / 2, s.note.isEmpty() ? 1.0 : 2.0});
   }
   std::stable_sort(labels.begin(), labels.end(), [](const Label& a, const Label& b) { return a.y < b.y; });
-  constexpr double apart = 14;
-  for (std::size_t i = 1; i < labels.size(); ++i) labels[i].y = std::max(labels[i].y, labels[i - 1].y + apart);
-  double limit = area.bottom() - 2;
-  for (std::size_t i = labels.size(); i-- > 0; limit -= apart) labels[i].y = std::min(labels[i].y, limit);
+  const auto beside = [](const Label& a, const Label& b) { return std::abs(a.x - b.x) > labelWidth; };
+  for (std::size_t i = 1; i < labels.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (!beside(labels[i], labels[j])) labels[i].y = std::max(labels[i].y, labels[j].y + labelLine * labels[j].lines);
+  for (std::size_t i = labels.size(); i-- > 0;) {
+    labels[i].y = std::min(labels[i].y, area.bottom() - labelLine * labels[i].lines);
+    for (std::size_t j = i + 1; j < labels.size(); ++j)
+      if (!beside(labels[i], labels[j])) labels[i].y = std::min(labels[i].y, labels[j].y - labelLine * labels[i].lines);
+  }
+  painter.setRenderHint(QPainter::Antialiasing);
   for (const Label& label : labels) {
-    painter.setFont(label.series->chosen ? fonts::boldHint() : fonts::hint());
-    const QRectF key(area.right() + 5, label.y - 1, 9, 2);
-    painter.fillRect(key, label.series->colour);
-    painter.setPen(label.series->chosen ? theme.text : theme.text2);
-    painter.drawText(QRectF(area.right() + 18, label.y - 8, labelRoom - 19, 16), Qt::AlignLeft | Qt::AlignVCenter, label.series->label);
+    const CurveSeries& s = *label.series;
+    painter.setPen(QPen(s.colour, s.chosen ? 2.2 : 1.5, s.dashed ? Qt::DotLine : Qt::SolidLine));
+    painter.drawLine(QPointF(label.x, label.y + labelLine / 2), QPointF(label.x + 9, label.y + labelLine / 2));
+    painter.setFont(s.chosen ? fonts::boldHint() : fonts::hint());
+    const double left = label.x + 13, room = area.right() + m_labelRoom - left;
+    drawHaloText(painter, QRectF(left, label.y, room, labelLine), Qt::AlignLeft | Qt::AlignVCenter, s.label, s.chosen ? theme.text : theme.text2, theme.panel);
+    if (s.note.isEmpty()) continue;
+    painter.setFont(fonts::hint());
+    drawHaloText(painter, QRectF(left, label.y + labelLine, room, labelLine), Qt::AlignLeft | Qt::AlignVCenter, s.note, theme.text2, theme.panel);
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Curves over steps (or of one number against another): lines with their names at the ends, linear or logarithmic upwards. A NaN
-// breaks a line; on a logarithmic axis so does what is not above zero. Axes only grow while the horizontal end stays. A line may
-// carry many points: each pixel gets at most a few.
+// breaks a line; on a logarithmic axis so does what is not above zero. A line may carry many points: each pixel gets at most a
+// few.
 #pragma once
 #include "ui/plots/chart_widget.h"
 
@@ -10,7 +10,7 @@
 namespace nibble {
 
 struct CurveSeries {
-  QString name, label;  // in the table; at the end of the line (empty: none)
+  QString name, label, note;  // in the table; at the end of the line (empty: none); a second line there
   QColor colour;
   bool dashed = false, chosen = false, dot = false;  // dot: a mark at the last point
   std::vector<double> x, y;
@@ -22,6 +22,8 @@ struct CurveData {
   bool logarithmic = false;
   double xEnd = 0, yEnd = 0;  // least ends of the axes; 0: the data's
   double marker = -1;         // a dotted line at this x; negative: none
+  bool titles = true, fromZero = true;  // titles at the axes; a linear axis begins at 0
+  double yLeast = 0;                    // where a logarithmic axis begins at the lowest; what is smaller lies below it
 };
 
 class CurvePlot : public ChartWidget {
@@ -30,6 +32,8 @@ class CurvePlot : public ChartWidget {
   CurvePlot(const QString& objectName, const QString& accessibleName, QWidget* parent = nullptr);
   void setData(CurveData data);
   void clear() { setData({}); }
+  void setLabelRoom(int pixels);  // right of the axes
+  void setMargins(int left, int right, int bottom, int top);  // instead of those of a plot with labels
   [[nodiscard]] DataTable dataTable() const override;
   [[nodiscard]] bool isEmpty() const override;
 
@@ -49,6 +53,7 @@ class CurvePlot : public ChartWidget {
   void showAt(double x);
   CurveData m_data;
   double m_cursor = 0;
+  int m_labelRoom = 74;
 };
 
 }  // namespace nibble

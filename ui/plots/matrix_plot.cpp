@@ -15,13 +15,15 @@
 namespace nibble {
 namespace {
 
-constexpr QMargins margins(46, 8, 78, 36);
+constexpr QMargins fullMargins(46, 8, 78, 36), scaleMargins(0, 5, 78, 5);
 constexpr double dragDistance = 4;
 
 }  // namespace
 
 struct MatrixPlot::State {
   MatrixPlotData data;
+  MatrixLook look = MatrixLook::Full;
+  QMargins margins = fullMargins;
   MatrixView view;
   PooledMatrix picture;
   QImage coloured;
@@ -55,6 +57,13 @@ MatrixPlot::MatrixPlot(QWidget* parent, const QString& objectName)
 }
 
 MatrixPlot::~MatrixPlot() = default;
+
+void MatrixPlot::setLook(MatrixLook look) {
+  m_state->look = look;
+  m_state->margins = look == MatrixLook::Full ? fullMargins : look == MatrixLook::WithScale ? scaleMargins : QMargins();
+  setMinimumSize(24, 24);
+  update();
+}
 
 void MatrixPlot::setData(MatrixPlotData data) {
   State& s = *m_state;
@@ -99,7 +108,7 @@ double MatrixPlot::rowsPerPixel() const {
 }
 
 QRect MatrixPlot::mapArea() const {
-  return rect().marginsRemoved(margins);
+  return rect().marginsRemoved(m_state->margins);
 }
 
 QRectF MatrixPlot::cellRect(std::uint64_t row, std::uint64_t column) const {
@@ -161,7 +170,7 @@ void MatrixPlot::renderTo(QPaintDevice* device, QSize size) {
   State& s = *m_state;
   QPainter painter(device);
   if (isEmpty()) return paintEmpty(painter, QRect(QPoint(), size));
-  s.view.area = QRect(QPoint(), size).marginsRemoved(margins);
+  s.view.area = QRect(QPoint(), size).marginsRemoved(s.margins);
   if (!s.view.valid()) return painter.fillRect(QRect(QPoint(), size), themeOf(this).panel);
   if (s.pictureDue && s.data.pooled) {
     s.pictureDue = false;
@@ -181,8 +190,8 @@ void MatrixPlot::renderTo(QPaintDevice* device, QSize size) {
   MatrixPainting painting{s.view, theme, colours, s.data.decimals};
   painting.ground(painter, size);
   painting.map(painter, s.coloured, s.picture);
-  painting.axes(painter, tr("column (input)"), tr("row (output)"));
-  painting.colourScale(painter, s.data.low == s.data.high);
+  if (s.look == MatrixLook::Full) painting.axes(painter, tr("column (input)"), tr("row (output)"));
+  if (s.look != MatrixLook::Bare) painting.colourScale(painter, s.data.low == s.data.high);
   if (s.group) painting.frame(painter, *s.group, s.chosen);
   if (s.cursor) painting.cursor(painter, *s.cursor);
   if (s.drag == State::Drag::Band) painting.band(painter, QRectF(s.pressed, s.now).normalized());

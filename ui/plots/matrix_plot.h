@@ -31,11 +31,14 @@ struct MatrixPlotData {
 MatrixPlotData matrixOf(std::shared_ptr<const std::vector<float>> values, std::uint64_t columns, ColourScale scale,
                         Pooling mode);
 
+enum class MatrixLook : std::uint8_t { Full, WithScale, Bare };  // axes and colour scale, the latter only, neither
+
 class MatrixPlot : public PlotWidget {
   Q_OBJECT
  public:
   explicit MatrixPlot(QWidget* parent = nullptr, const QString& objectName = QStringLiteral("matrix"));
   ~MatrixPlot() override;
+  void setLook(MatrixLook look);
   void setData(MatrixPlotData data);  // keeps zoom and selection when the shape stays
   void clear();
   void setPicture(PooledMatrix picture);

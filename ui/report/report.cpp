@@ -24,6 +24,7 @@
 #include <QTemporaryDir>
 #include <cstdio>
 #include <functional>
+#include <optional>
 
 namespace nibble {
 
@@ -106,12 +107,20 @@ QByteArray html(const Session& session, const QStringList& pictures, const QStri
   return (text + "</body></html>\n").toUtf8();
 }
 
-int report(const QString& path, const std::vector<Choice>& choices, const QDir& out) {
+struct Wanted {
+  QString path, tensor;
+  std::vector<Choice> choices;
+  std::optional<Choice> shown;  // on Explore and as base of training; none: the window's own
+  QSize size{1440, 900};
+};
+
+int report(const Wanted& wanted, const QDir& out) {
+  const QString& path = wanted.path;
   QTemporaryDir scratch;
   QSettings settings(scratch.filePath("settings.ini"), QSettings::IniFormat);
   Session session;
   MainWindow window(session, settings);
-  window.resize(1440, 900);
+  window.resize(wanted.size);
   window.show();
   QString problem;
   QObject::connect(&session, &Session::problem, &window, [&](const QString& message) { problem = message; });
@@ -122,12 +131,22 @@ int report(const QString& path, const std::vector<Choice>& choices, const QDir& 
   const auto explored = [&] { return session.explorer().current() && !session.explorer().lane().busy(); };
   if (!waitUntil([&] { return session.state().file != nullptr; }, problem) || (!session.state().tensor.empty() && !waitUntil(explored, problem)))
     return failed(problem.isEmpty() ? QObject::tr("%1 took too long").arg(path) : problem, 1);
+  session.edit("report", {}, [&](SessionState& state) {
+    if (wanted.shown) state.choose(*wanted.shown);
+    for (const auto& item : state.file->tree->items())
+      if (!wanted.tensor.isEmpty() && item.name == wanted.tensor.toStdString()) state.tensor = item.name, state.selection = {item.name}, state.cell.reset();
+  });
+  if (!wanted.tensor.isEmpty() && session.state().tensor != wanted.tensor.toStdString()) return failed(QObject::tr("%1: no tensor %2").arg(path, wanted.tensor), 1);
+  if (!session.state().tensor.empty() && !waitUntil(explored, problem)) return failed(problem, 1);
   pictures.take("2-explore");
   session.edit("report", {}, [](SessionState& state) { state.page = Page::Compare; });
-  session.comparer().add(choices, "report");
+  session.comparer().add(wanted.choices, "report");
   if (!waitUntil([&] { return !session.comparer().lane().busy(); }, problem)) return failed(problem, 1);
   pictures.take("3-compare");
-  session.edit("report", {}, [](SessionState& state) { state.page = Page::Train; });
+  session.edit("report", {}, [](SessionState& state) {
+    state.page = Page::Train;
+    state.view["train.beside"] = "yes";
+  });
   if (session.trainer().refusal().empty()) {
     session.trainer().play();
     if (!waitUntil([&] { return !session.trainer().busy(); }, problem)) return failed(problem, 1);
@@ -155,7 +174,9 @@ int reportCommand(const QStringList& arguments) {
   parser.addPositionalArgument("PATH", QObject::tr("What to open."));
   parser.addPositionalArgument("SCHEME", QObject::tr("Candidates to compare; none: a choice of all schemes."), "[SCHEME...]");
   const QCommandLineOption out("out", QObject::tr("Folder for pictures, report.html and report.json."), "DIR");
-  parser.addOption(out);
+  const QCommandLineOption size("size", QObject::tr("Size of the window; 1440x900 unless given."), "WxH");
+  const QCommandLineOption tensor("tensor", QObject::tr("The tensor to show; the first worth quantizing unless given."), "NAME");
+  parser.addOptions({out, size, tensor});
   if (!parser.parse(QStringList{"nibblescope report"} + arguments)) return failed(parser.errorText(), 2);
   if (parser.isSet("help")) {
     std::printf("%s", qPrintable(parser.helpText()));
@@ -167,7 +188,14 @@ int reportCommand(const QStringList& arguments) {
   if (!choices) return failed(QString::fromStdString(choices.error().message), 1);
   const QDir folder(parser.value(out));
   if (!QDir().mkpath(folder.path())) return failed(QObject::tr("cannot make the folder %1").arg(folder.path()), 1);
-  return report(words.first(), *choices, folder);
+  Wanted wanted{words.first(), parser.value(tensor), *choices, {}};
+  if (words.size() > 1) wanted.shown = choices->front();
+  if (parser.isSet(size)) {
+    const QStringList numbers = parser.value(size).split('x');
+    wanted.size = numbers.size() == 2 ? QSize(numbers[0].toInt(), numbers[1].toInt()) : QSize();
+    if (wanted.size.width() < 640 || wanted.size.height() < 480) return failed(QObject::tr("--size %1: like 1440x900, at least 640x480").arg(parser.value(size)), 2);
+  }
+  return report(wanted, folder);
 }
 
 }  // namespace nibble

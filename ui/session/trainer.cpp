@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/trainer.h"
 
+#include "core/train/adapter.h"
 #include "core/train/methods.h"
 #include "ui/session/session.h"
 
@@ -12,6 +13,32 @@
 namespace nibble {
 
 using Clock = std::chrono::steady_clock;
+using Arrays = std::map<std::string, std::shared_ptr<const train::NamedArray>>;
+
+namespace {
+
+// s (dB A + B dA), [out, in].
+train::NamedArray changeOfProduct(const std::string& name, const train::NamedArray& a, const train::NamedArray& b, const train::NamedArray& da,
+                                  const train::NamedArray& db, double scale) {
+  const std::size_t rows = b.shape[0], rank = a.shape[0], columns = a.shape[1];
+  train::NamedArray change{name, {rows, columns}, std::vector<double>(rows * columns, 0.0)};
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t k = 0; k < rank; ++k) {
+      const double left = scale * db.values[i * rank + k], right = scale * b.values[i * rank + k];
+      double* out = change.values.data() + i * columns;
+      for (std::size_t j = 0; j < columns; ++j) out[j] += left * a.values[k * columns + j] + right * da.values[k * columns + j];
+    }
+  return change;
+}
+
+void addChangeOfProduct(Arrays& arrays, const Arrays& now, const std::string& kind, double scale) {
+  const auto has = [](const Arrays& all, const std::string& name) { return all.find(name) != all.end(); };
+  if (!has(now, "A") || !has(now, "B") || !has(arrays, kind + "/A") || !has(arrays, kind + "/B")) return;
+  arrays[kind + "/BA"] = std::make_shared<train::NamedArray>(
+      changeOfProduct(kind + "/BA", *now.at("A"), *now.at("B"), *arrays.at(kind + "/A"), *arrays.at(kind + "/B"), scale));
+}
+
+}  // namespace
 
 // What the worker holds between jobs. Only the lane's worker touches the steppers; `pause` and `latest` are for both sides.
 struct Trainer::Bench {
@@ -29,12 +56,15 @@ struct Trainer::Bench {
   std::stop_source pause;
   std::shared_ptr<const TrainSnapshot> latest;
   Clock::time_point nextSnapshot, nextArrays;
+  Arrays updates;  // of the step updatesStep; the worker's
+  std::uint64_t updatesStep = 0;
 
   Status make(const Context& context);
   Result<std::string> goTo(std::uint64_t goal, const Context& context);
   Result<std::string> forward(std::uint64_t goal, const Context& context);
   void publish(bool resting, const Context& context);
   void addArrays(TrainSnapshot& snapshot) const;
+  void findUpdates();
 };
 
 Status Trainer::Bench::make(const Context& context) {
@@ -97,7 +127,33 @@ void Trainer::Bench::addArrays(TrainSnapshot& snapshot) const {
     if (name == "V" || name == "W0" || name == "grad/x" || name == "output") continue;
     if (auto array = chosen.trainable().array(name)) snapshot.arrays[name] = std::make_shared<train::NamedArray>(*std::move(array));
   }
+  const train::TrainSettings& settings = chosen.settings();
+  addChangeOfProduct(snapshot.arrays, snapshot.arrays, "grad", train::adapterScale(settings.adapter, settings.method));
+  if (updatesStep == chosen.position())
+    for (const auto& [name, array] : updates) snapshot.arrays[name] = array;
   snapshot.arraysStep = chosen.position();
+}
+
+// What the last step did: the parameters now, less those of its pass. Only before anybody looks at the current ones.
+void Trainer::Bench::findUpdates() {
+  train::Stepper* chosen = runs.front().stepper.get();
+  if (chosen == nullptr || chosen->position() == updatesStep || !chosen->notFinite().empty()) return;
+  updates.clear();
+  updatesStep = chosen->position();
+  if (updatesStep == 0) return;
+  Arrays before;
+  for (const auto& parameter : chosen->trainable().parameters()) {
+    const auto array = chosen->trainable().array(parameter.name);
+    if (!array || array->values.size() != parameter.value.size()) continue;
+    train::NamedArray update{"update/" + parameter.name, parameter.shape, parameter.value};
+    for (std::size_t i = 0; i < update.values.size(); ++i) update.values[i] -= array->values[i];
+    // B(t) and A(t+1) give the exact difference of the products.
+    before[parameter.name] = parameter.name == "A" ? std::make_shared<train::NamedArray>(train::NamedArray{"A", parameter.shape, parameter.value})
+                                                   : std::make_shared<train::NamedArray>(*array);
+    updates[update.name] = std::make_shared<train::NamedArray>(std::move(update));
+  }
+  const train::TrainSettings& settings = chosen->settings();
+  addChangeOfProduct(updates, before, "update", train::adapterScale(settings.adapter, settings.method));
 }
 
 void Trainer::Bench::publish(bool resting, const Context& context) {
@@ -107,6 +163,7 @@ void Trainer::Bench::publish(bool resting, const Context& context) {
     const auto now = Clock::now();
     return now + std::max(least, 9 * (now - from));
   };
+  if (resting || begin >= nextArrays) findUpdates();
   auto snapshot = std::make_shared<TrainSnapshot>();
   for (std::size_t i = 0; i < runs.size(); ++i) {
     auto view = std::make_shared<RunView>();

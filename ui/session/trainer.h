@@ -23,7 +23,9 @@ struct RunView {
 
 struct TrainSnapshot {
   std::vector<std::shared_ptr<const RunView>> runs;  // the chosen one first
-  std::map<std::string, std::shared_ptr<const train::NamedArray>> arrays;  // of the chosen run's last pass
+  // Of the chosen run's last pass, by the method's own names; "update/X" is what the last step did to the parameter X. Of low-rank
+  // adapters also grad/BA and update/BA: what BA gains along those of A and B.
+  std::map<std::string, std::shared_ptr<const train::NamedArray>> arrays;
   std::uint64_t arraysStep = 0;                      // after so many steps
   [[nodiscard]] std::uint64_t step() const { return runs.empty() ? 0 : runs.front()->records.size(); }
 };

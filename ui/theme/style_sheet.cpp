@@ -75,6 +75,9 @@ QToolButton { padding: 0 4px; min-width: 16px; }
 QPushButton:hover, QToolButton:hover { border-color: @borderStrong; }
 QPushButton:pressed, QToolButton:pressed { background: @accentSoft; }
 QPushButton:disabled, QToolButton:disabled { background: @sunken; color: @text3; }
+QToolButton[look="primary"] { background: @accent; color: @accentText; border: 1px solid @accent; }
+QToolButton[look="primary"]:hover { border-color: @text; }
+QToolButton[look="primary"]:disabled { background: @sunken; color: @text3; border-color: @border; }
 QPushButton[look="primary"] { background: @accent; color: @accentText; border: 1px solid @accent; font-weight: bold; }
 QPushButton[look="primary"]:hover { border-color: @text; }
 QPushButton[look="primary"]:disabled { background: @sunken; color: @text3; border-color: @border; }
@@ -84,7 +87,7 @@ QPushButton[look="primaryCard"] { text-align: left; padding: 8px 14px; border-ra
 QPushButton[look="link"], QToolButton[look="flat"] { background: transparent; border: 1px solid transparent; }
 QPushButton[look="link"] { color: @accent; padding: 0 4px; }
 QToolButton[look="flat"]:hover { border-color: @border; }
-QToolButton[look="segment"] { border-radius: 0; border-right: none; padding: 0 7px; color: @text2; font-weight: normal; }
+QToolButton[look="segment"] { border-radius: 0; border-right: none; padding: 0 7px; min-width: 6px; color: @text2; font-weight: normal; }
 QToolButton[look="segment"]:checked { background: @accentSoft; color: @text; font-weight: bold; }
 QToolButton[look="segment"]:disabled { background: @panel; color: @text3; }
 QToolButton[look="segment"][place="first"] { border-top-left-radius: 3px; border-bottom-left-radius: 3px; }
@@ -93,7 +96,8 @@ QToolButton[look="segment"][place="last"] { border-right: 1px solid @border; bor
 QToolButton[look="segment"][place="only"] { border-radius: 3px; border-right: 1px solid @border; }
 QToolButton[look="segment"][impossible="true"] { color: @text3; text-decoration: line-through; }
 QToolButton[small="true"], QPushButton[small="true"] { min-height: 18px; font-size: @S-1; }
-QToolButton[look="segment"][small="true"] { padding: 0 4px; }
+QToolButton[look="segment"][small="true"] { padding: 0 3px; }
+QToolButton[look="segment"][tight="true"] { padding: 0 4px; }
 QLineEdit > QToolButton { border: none; padding: 0; min-height: 0; background: transparent; }
 QToolButton::menu-indicator { image: none; }
 )";
@@ -125,7 +129,7 @@ QRadioButton::indicator { width: 12px; height: 12px; border: 1px solid @borderSt
 QRadioButton::indicator:checked { border: 4px solid @accent; width: 6px; height: 6px; }
 QSlider::groove:horizontal { height: 3px; background: @border; border-radius: 1px; }
 QSlider::sub-page:horizontal { background: @accent; border-radius: 1px; }
-QSlider::handle:horizontal { width: 12px; height: 12px; margin: -6px 0; border: 2px solid @accent; border-radius: 8px;
+QSlider::handle:horizontal { width: 12px; height: 12px; margin: -6px 0; border: 2px solid @accent; border-radius: 7px;
   background: @panel; }
 QSlider::sub-page:horizontal:disabled { background: @borderStrong; }
 QSlider::handle:horizontal:disabled { border-color: @borderStrong; }

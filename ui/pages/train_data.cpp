@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ui/pages/train_data.h"
+
+#include "core/base/text.h"
+#include "core/run/choice.h"
+#include "core/train/adapter.h"
+#include "core/train/methods.h"
+#include "ui/pages/compare_data.h"
+#include "ui/theme/number_text.h"
+
+#include <QObject>
+#include <algorithm>
+#include <cmath>
+
+namespace nibble {
+namespace {
+
+QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
+
+double figureOf(const train::StepRecord& record, std::string_view key) {
+  for (const auto& figure : record.figures)
+    if (figure.key == key) return figure.value;
+  return std::nan("");
+}
+
+CurveSeries named(const QString& name, const QColor& colour) {
+  CurveSeries series;
+  series.name = series.label = name;
+  series.colour = colour;
+  return series;
+}
+
+std::optional<Choice> baseOf(const RunView& run) {
+  auto choice = Choice::parse(run.plan.settings.adapter.base);
+  if (run.plan.settings.adapter.base.empty() || !choice) return std::nullopt;
+  return *std::move(choice);
+}
+
+double firstLoss(const RunView& run) { return run.records.empty() ? run.lossNow : run.records.front().loss; }
+double lastLoss(const RunView& run) { return std::isfinite(run.lossNow) || run.records.empty() ? run.lossNow : run.records.back().loss; }
+
+// Of the parameter whose name ends so; none: nothing of the kind is trained.
+std::optional<train::Moved> movedOf(const train::StepRecord& record, std::string_view name) {
+  for (const auto& parameter : record.parameters)
+    if (parameter.name == name) return parameter.moved;
+  return std::nullopt;
+}
+
+void addRun(TrainCurves& curves, const TrainSnapshot& snapshot, std::size_t index, const Theme& theme) {
+  const RunView& run = *snapshot.runs[index];
+  CurveSeries losses = named(runTitle(run), runColour(theme, snapshot, index)), path = losses;
+  losses.chosen = path.chosen = index == 0;
+  losses.dashed = path.dashed = run.plan.reference;
+  path.dot = true;
+  for (const auto& record : run.records) {
+    losses.x.push_back(static_cast<double>(record.step - 1)), losses.y.push_back(record.loss);
+    path.x.push_back(figureOf(record, "deltaD")), path.y.push_back(figureOf(record, "deltaM"));
+  }
+  if (std::isfinite(run.lossNow)) losses.x.push_back(static_cast<double>(run.records.size())), losses.y.push_back(run.lossNow);
+  curves.loss.series.push_back(std::move(losses));
+  if (!path.x.empty() && std::isfinite(path.x.back()) && std::isfinite(path.y.back())) curves.plane.series.push_back(std::move(path));
+}
+
+// A float base has its own outputs as targets from the start: its loss of about nothing must not flatten those of the others.
+double leastLossShown(const std::vector<CurveSeries>& series) {
+  const auto largest = [](const CurveSeries& s) { return s.y.empty() ? 0.0 : *std::max_element(s.y.begin(), s.y.end()); };
+  double all = 0, least = 0;
+  for (const CurveSeries& s : series) all = std::max(all, largest(s));
+  for (const CurveSeries& s : series) {
+    if (s.y.empty() || largest(s) < all / 100) continue;
+    const double low = *std::min_element(s.y.begin(), s.y.end());
+    least = least > 0 ? std::min(least, low) : low;
+  }
+  return least;
+}
+
+void addParameters(TrainCurves& curves, const RunView& run, const Theme& theme) {
+  if (run.records.empty()) return;
+  for (std::size_t p = 0; p < run.records.front().parameters.size(); ++p) {
+    const std::string& name = run.records.front().parameters[p].name;
+    CurveSeries norms = named(parameterTitle(name), parameterColour(theme, name)), shares = norms;
+    for (const auto& record : run.records) {
+      const auto& parameter = record.parameters[p];
+      const double step = static_cast<double>(record.step), total = static_cast<double>(std::max<std::uint64_t>(parameter.moved.total, 1));
+      norms.x.push_back(step), norms.y.push_back(parameter.gradientNorm);
+      shares.x.push_back(step), shares.y.push_back(100 * static_cast<double>(parameter.moved.moved) / total);
+    }
+    const train::Moved& last = run.records.back().parameters[p].moved;
+    shares.note = QObject::tr("%1 of %2").arg(formatCount(last.moved), formatCount(last.total));
+    curves.gradient.series.push_back(std::move(norms));
+    curves.moved.series.push_back(std::move(shares));
+  }
+}
+
+// Mean size of a trained tensor's numbers in the pass that is looked at.
+double meanSize(const TrainSnapshot& snapshot, const std::string& name) {
+  const auto found = snapshot.arrays.find(name);
+  if (found == snapshot.arrays.end() || found->second->values.empty()) return 0;
+  double sum = 0;
+  for (const double value : found->second->values) sum += std::abs(value);
+  return sum / static_cast<double>(found->second->values.size());
+}
+
+}  // namespace
+
+QString methodTitle(std::string_view id) {
+  QString title = string(id);
+  if (title.size() <= 3) return title.toUpper();
+  if (title.endsWith("ora")) {
+    const QString prefix = title.chopped(4);
+    return (prefix.size() == 1 ? prefix.toUpper() : prefix) + title[title.size() - 4].toUpper() + "oRA";
+  }
+  title[0] = title[0].toUpper();
+  if (title.endsWith('q')) title.back() = QChar('Q');
+  return title;
+}
+
+QString runTitle(const RunView& run) {
+  const QString title = methodTitle(run.plan.settings.method);
+  return run.plan.reference ? title + " " + string(train::name(run.plan.settings.numberType())) : title;
+}
+
+QString settingsTitle(const train::TrainSettings& settings) {
+  QString optimizer = string(settings.optimizer.kind);
+  optimizer = optimizer.size() <= 3 ? optimizer.toUpper() : optimizer.left(1).toUpper() + optimizer.mid(1);
+  if (optimizer.endsWith('w')) optimizer.back() = QChar('W');
+  QStringList parts;
+  const train::Method* method = train::findMethod(settings.method);
+  if (method != nullptr && method->takesBase) parts << QObject::tr("rank %1").arg(settings.adapter.rank);
+  parts << QString("%1 %2").arg(optimizer, string(text::number(settings.optimizer.learningRate))) << string(train::name(settings.numberType()));
+  return parts.join("  ");
+}
+
+// Runs over one base share its family; those beside the chosen one are paler. Magnitude or none tells float runs apart.
+QColor runColour(const Theme& theme, const TrainSnapshot& snapshot, std::size_t index) {
+  const RunView& run = *snapshot.runs[index];
+  const auto base = baseOf(run);
+  const bool pale = index > 0 && !run.plan.reference;
+  if (base) {
+    const QColor family = familyColour(theme, base->scheme().info().family);
+    return pale ? mixed(family, theme.panel, 0.6) : family;
+  }
+  const std::string& method = run.plan.settings.method;
+  const train::Method* known = train::findMethod(method);
+  if (known == nullptr || !known->takesBase || train::hasMagnitude(method)) return theme.text;
+  return method == "lora" ? theme.text3 : mixed(theme.text3, theme.panel, 0.6);
+}
+
+QColor parameterColour(const Theme& theme, const std::string& name) {
+  if (name == "A") return theme.dark ? QColor("#E8A557") : QColor("#C0741A");
+  if (name == "B") return theme.dark ? QColor("#A9CDF4") : QColor("#6A98D0");
+  return name == "magnitude" ? theme.text : theme.text2;
+}
+
+QString parameterTitle(const std::string& name) { return name == "magnitude" ? QStringLiteral("m") : string(name); }
+
+TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::uint64_t steps) {
+  const double end = static_cast<double>(steps), now = snapshot.step() > 0 ? static_cast<double>(snapshot.step()) : -1;
+  TrainCurves curves{{QObject::tr("step"), QObject::tr("loss"), {}, true, end, 0, now},
+                     {QObject::tr("step"), QObject::tr("norm"), {}, true, end, 0, now},
+                     {QObject::tr("ΔD, direction"), QObject::tr("ΔM, magnitude"), {}},
+                     {QObject::tr("step"), QObject::tr("entries moved, %"), {}, false, end, 100, now}};
+  for (std::size_t i = 0; i < snapshot.runs.size(); ++i) addRun(curves, snapshot, i, theme);
+  if (!snapshot.runs.empty()) addParameters(curves, *snapshot.runs.front(), theme);
+  curves.loss.yLeast = leastLossShown(curves.loss.series);
+  return curves;
+}
+
+std::vector<RunRow> runRows(const TrainSnapshot& snapshot, const Theme& theme) {
+  std::vector<RunRow> rows;
+  for (std::size_t i = 0; i < snapshot.runs.size(); ++i) {
+    const RunView& run = *snapshot.runs[i];
+    const auto base = baseOf(run);
+    RunRow row;
+    row.name = runTitle(run);
+    row.base = base ? shortLabel(*base) : QObject::tr("not quantized");
+    row.colour = runColour(theme, snapshot, i);
+    row.dashed = run.plan.reference;
+    row.chosen = i == 0;
+    row.problem = string(run.problem);
+    row.trainable = run.entries;
+    row.firstLoss = firstLoss(run), row.lastLoss = lastLoss(run);
+    if (!run.records.empty()) {
+      const auto& record = run.records.back();
+      row.stepped = true;
+      for (const auto& parameter : record.parameters) row.moved += parameter.moved.moved;
+      row.magnitude = movedOf(record, "magnitude");
+      row.deltaM = figureOf(record, "deltaM"), row.deltaD = figureOf(record, "deltaD");
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::optional<LostUpdates> lostUpdates(const TrainSnapshot& snapshot) {
+  if (snapshot.runs.empty() || snapshot.runs.front()->records.empty()) return std::nullopt;
+  const RunView& run = *snapshot.runs.front();
+  const auto type = run.plan.settings.numberType();
+  for (const auto& parameter : run.records.back().parameters) {
+    const train::Moved& moved = parameter.moved;
+    if (moved.vanished * 2 <= moved.total) continue;
+    const QString name = parameterTitle(parameter.name);
+    const double size = train::storedAs(type, meanSize(snapshot, parameter.name));
+    LostUpdates lost;
+    lost.lead = moved.moved == 0 ? QObject::tr("%1 does not move:").arg(name) : QObject::tr("%1 hardly moves:").arg(name);
+    lost.text = QObject::tr("near %1, %2 counts in steps of %3; %4 of %5 updates are under half a step.")
+                    .arg(formatSignificant(size, 3), string(train::name(type)), formatSignificant(2 * train::halfUlp(type, size), 3),
+                         formatCount(moved.vanished), formatCount(moved.total));
+    for (const auto& other : snapshot.runs)
+      if (other->plan.reference && std::isfinite(lastLoss(*other)) && std::isfinite(lastLoss(run)))
+        lost.text += QObject::tr(" In %1: loss %2, not %3.")
+                         .arg(string(train::name(other->plan.settings.numberType())), formatSignificant(lastLoss(*other), 3), formatSignificant(lastLoss(run), 3));
+    return lost;
+  }
+  return std::nullopt;
+}
+
+}  // namespace nibble
