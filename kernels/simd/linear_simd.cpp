@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Integer products: bytes widened to 16 bits, multiplied and added in pairs to 32 bits (one instruction on most machines), four
-// rows of b against each row of a, so that a load of a serves four sums.
+// rows of b against each row of a, so that a load of a serves four sums. Float products likewise; whatever a vector holds, sixteen
+// lanes add up, so that the order of sums does not depend on it.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/simd/linear_simd.cpp"
 #include "hwy/foreach_target.h"  // compiles this file once per instruction set
@@ -59,6 +60,74 @@ void integerProducts(const std::int8_t* a, std::size_t aRows, const std::int8_t*
   }
 }
 
+using Floats = hn::CappedTag<float, productLanes>;
+
+inline float sumOfLanes(float* lanes) {
+  for (std::size_t half = productLanes / 2; half > 0; half /= 2)
+    for (std::size_t j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+  return lanes[0];
+}
+
+template <std::size_t rows>
+void floatProductsOfRow(const float* a, const float* b, std::size_t columns, float* out) {
+  const Floats d;
+  constexpr std::size_t lanes = hn::MaxLanes(Floats()), parts = productLanes / lanes;
+  hn::Vec<Floats> sums[rows][parts];
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t part = 0; part < parts; ++part) sums[r][part] = hn::Zero(d);
+  std::size_t c = 0;
+  for (; c + productLanes <= columns; c += productLanes) {
+    for (std::size_t part = 0; part < parts; ++part) {
+      const auto x = hn::LoadU(d, a + c + part * lanes);
+      for (std::size_t r = 0; r < rows; ++r)
+        sums[r][part] = hn::Add(sums[r][part], hn::Mul(x, hn::LoadU(d, b + r * columns + c + part * lanes)));
+    }
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    HWY_ALIGN float all[productLanes];
+    for (std::size_t part = 0; part < parts; ++part) hn::Store(sums[r][part], d, all + part * lanes);
+    for (std::size_t i = c; i < columns; ++i) all[i - c] += a[i] * b[r * columns + i];
+    out[r] = sumOfLanes(all);
+  }
+}
+
+void floatProducts(const float* a, std::size_t aRows, const float* b, std::size_t bRows, std::size_t columns, float* out) {
+  for (std::size_t r = 0; r < aRows; ++r) {
+    std::size_t s = 0;
+    for (; s + 4 <= bRows; s += 4) floatProductsOfRow<4>(a + r * columns, b + s * columns, columns, out + r * bRows + s);
+    for (; s < bRows; ++s) floatProductsOfRow<1>(a + r * columns, b + s * columns, columns, out + r * bRows + s);
+  }
+}
+
+// Columns [c, c + width) of one row of out, in registers while all rows of b go by.
+template <std::size_t vectors>
+void addProductsAt(const float* a, std::size_t aStep, const float* b, std::size_t bStep, std::size_t bRows, float* out) {
+  const hn::ScalableTag<float> d;
+  const std::size_t lanes = hn::Lanes(d);
+  hn::Vec<hn::ScalableTag<float>> sums[vectors];
+  for (std::size_t v = 0; v < vectors; ++v) sums[v] = hn::LoadU(d, out + v * lanes);
+  for (std::size_t s = 0; s < bRows; ++s) {
+    const auto factor = hn::Set(d, a[s * aStep]);
+    for (std::size_t v = 0; v < vectors; ++v) sums[v] = hn::Add(sums[v], hn::Mul(factor, hn::LoadU(d, b + s * bStep + v * lanes)));
+  }
+  for (std::size_t v = 0; v < vectors; ++v) hn::StoreU(sums[v], d, out + v * lanes);
+}
+
+void addProducts(Strided<const float> a, std::size_t aRows, Strided<const float> b, std::size_t bRows, std::size_t columns,
+                 Strided<float> out) {
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<float>());
+  for (std::size_t r = 0; r < aRows; ++r) {
+    const float* factors = a.data + r * a.rowStep;
+    float* to = out.data + r * out.rowStep;
+    std::size_t c = 0;
+    for (; c + 8 * lanes <= columns; c += 8 * lanes)
+      addProductsAt<8>(factors, a.columnStep, b.data + c, b.rowStep, bRows, to + c);
+    for (; c + lanes <= columns; c += lanes) addProductsAt<1>(factors, a.columnStep, b.data + c, b.rowStep, bRows, to + c);
+    for (; c < columns; ++c)
+      for (std::size_t s = 0; s < bRows; ++s) to[c] += factors[s * a.columnStep] * b.data[s * b.rowStep + c];
+  }
+}
+
 }  // namespace nibble::kernels::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -67,6 +136,8 @@ namespace nibble::kernels {
 namespace simd {
 
 HWY_EXPORT(integerProducts);
+HWY_EXPORT(floatProducts);
+HWY_EXPORT(addProducts);
 
 namespace {
 
@@ -75,6 +146,14 @@ class SimdLinearLoops final : public LinearLoops {
   void integerProducts(const std::int8_t* a, std::size_t aRows, const std::int8_t* b, std::size_t bRows, std::size_t columns,
                        std::int32_t* out) const override {
     HWY_DYNAMIC_DISPATCH(integerProducts)(a, aRows, b, bRows, columns, out);
+  }
+  void floatProducts(const float* a, std::size_t aRows, const float* b, std::size_t bRows, std::size_t columns,
+                     float* out) const override {
+    HWY_DYNAMIC_DISPATCH(floatProducts)(a, aRows, b, bRows, columns, out);
+  }
+  void addProducts(Strided<const float> a, std::size_t aRows, Strided<const float> b, std::size_t bRows, std::size_t columns,
+                   Strided<float> out) const override {
+    HWY_DYNAMIC_DISPATCH(addProducts)(a, aRows, b, bRows, columns, out);
   }
 };
 
