@@ -22,7 +22,8 @@ inline constexpr std::size_t productLanes = 16;
 class LinearLoops {
  public:
   virtual ~LinearLoops() = default;
-  // out[r, s] = sum over c of a[r, c] b[s, c]: a [aRows, columns], b [bRows, columns], out [aRows, bRows]. At most 131071 columns.
+  // out[r, s] = sum over c of a[r, c] b[s, c]: a [aRows, columns], b [bRows, columns], out [aRows, bRows]. At most 131071
+  // columns.
   virtual void integerProducts(const std::int8_t* a, std::size_t aRows, const std::int8_t* b, std::size_t bRows,
                                std::size_t columns, std::int32_t* out) const = 0;
   // The same in float32: lane j of 16 adds the products of columns j, j + 16, ... in this order, then lane j takes lane j + 8,

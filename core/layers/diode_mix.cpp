@@ -72,12 +72,14 @@ void DiodeMix::updateRow(const MbwqLayer& layer, std::uint64_t row, double size,
       if (scale == 0 || (move[k] == 0 && zero == before)) continue;
       const double latent = static_cast<double>(decoded[k]) + (m_settings.residual ? m_residual[at] : 0.0f) - move[k];
       const double level = (latent + static_cast<double>(zero)) / static_cast<double>(scale);
-      const double code = std::clamp(m_settings.stochastic ? std::floor(level + random.uniform(at)) : std::nearbyint(level), 0.0, largest);
+      const double code =
+          std::clamp(m_settings.stochastic ? std::floor(level + random.uniform(at)) : std::nearbyint(level), 0.0, largest);
       flipped += static_cast<std::uint8_t>(code) != next.codes[at] ? 1 : 0;
       next.codes[at] = static_cast<std::uint8_t>(code);
       if (m_settings.residual)
-        next.residual[at] = static_cast<float>(
-            latent - static_cast<double>(applyRule(weights.rule, weights.arithmetic, true, static_cast<float>(code), scale, 0 - zero)));
+        next.residual[at] =
+            static_cast<float>(latent - static_cast<double>(applyRule(weights.rule, weights.arithmetic, true,
+                                                                      static_cast<float>(code), scale, 0 - zero)));
     }
   }
   next.flipped += flipped;
@@ -109,10 +111,11 @@ Result<DiodeMix::Step> DiodeMix::step(MbwqLayer& layer, const Context& context) 
   const auto t = static_cast<double>(next.number);
   const double correction = std::sqrt(1 - std::pow(m_settings.beta2, t)) / (1 - std::pow(m_settings.beta1, t));
   const double size = m_settings.learningRate * (m_settings.correctBias ? correction : 1.0);
-  NIBBLE_TRY(forEachPiece(layer.stored().rows, pieceRows, layer.stored().columns, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
-    for (std::uint64_t row = begin; row < end; ++row) updateRow(layer, row, size, next);
-    return {};
-  }));
+  NIBBLE_TRY(forEachPiece(layer.stored().rows, pieceRows, layer.stored().columns, context,
+                          [&](std::uint64_t begin, std::uint64_t end) -> Status {
+                            for (std::uint64_t row = begin; row < end; ++row) updateRow(layer, row, size, next);
+                            return {};
+                          }));
   NIBBLE_TRY(layer.repack(std::move(next.codes), next.zeros));
   m_number = next.number;
   m_first = std::move(next.first);

@@ -5,9 +5,9 @@
 //   w = half(q scale - zero) [+ residual] - step u
 //   every fifth t, for each group:  zero = half(zero + step mean u)       dW/dzero = -1
 //   q = clamp(rne((w + zero) / scale), 0, 2^b - 1)
-// Faithful, a change below scale / 2 is lost at every step. `residual` keeps what rounding took, in float32; `stochastic` rounds
-// down or up with the chance that makes the mean right (train/random.h: the same on every run and thread count). m and v are
-// float32. There is no weight decay: the reference ignores it for such weights. Where nothing moves, the code stays.
+// Faithful, a change below scale / 2 is lost at every step. `residual` keeps what rounding took, in float32; `stochastic`
+// rounds down or up with the chance that makes the mean right (train/random.h: the same on every run and thread count). m and v
+// are float32. There is no weight decay: the reference ignores it for such weights. Where nothing moves, the code stays.
 #pragma once
 #include "core/layers/mbwq_layer.h"
 
@@ -27,10 +27,10 @@ struct DiodeMixSettings {
 class DiodeMix {
  public:
   struct Step {
-    std::uint64_t number = 0;           // t = 1, 2, ...
-    std::uint64_t flipped = 0;          // codes that changed
+    std::uint64_t number = 0;   // t = 1, 2, ...
+    std::uint64_t flipped = 0;  // codes that changed
     std::uint64_t movedZeros = 0;
-    double size = 0;                    // `step` above
+    double size = 0;  // `step` above
   };
 
   explicit DiodeMix(const DiodeMixSettings& settings = {}) : m_settings(settings) {}

@@ -15,7 +15,9 @@ namespace {
 
 constexpr std::uint64_t pieceRows = 16;
 
-float toHalf(float value) { return kernels::roundTo(FloatType::F16, value); }
+float toHalf(float value) {
+  return kernels::roundTo(FloatType::F16, value);
+}
 
 Shape withLast(Shape shape, std::uint64_t last) {
   if (shape.empty()) shape.push_back(last);
@@ -28,7 +30,8 @@ Result<std::vector<float>> readHalves(const Tensor& tensor) {
   if (!values) return values;
   for (std::size_t i = 0; i < values->size(); ++i) {
     (*values)[i] = toHalf((*values)[i]);
-    if (!std::isfinite((*values)[i])) return fail(tensor.name() + ": number " + text::number(std::uint64_t{i}) + " is not a finite float16");
+    if (!std::isfinite((*values)[i]))
+      return fail(tensor.name() + ": number " + text::number(std::uint64_t{i}) + " is not a finite float16");
   }
   return values;
 }
@@ -54,7 +57,8 @@ void MbwqLayer::adopt(mbwq::Parts parts) {
   for (std::size_t k = 0; k < order.size(); ++k) order[k] = static_cast<std::uint16_t>(m_order.empty() ? k : m_order[k]);
   m_buffers["q_perm"] = mbwq::shorts("q_perm", {m_settings.inputs}, order);
   if (m_settings.mixed) m_buffers["q_group_map"] = mbwq::shorts("q_group_map", {2 * m_settings.inputs}, groupMap());
-  for (const char* key : {"qweight", "g_idx", "wf", "qstatistic", "qscales_zeros", "qscales_scales", "qzeros_zeros", "qzeros_scales"}) {
+  for (const char* key :
+       {"qweight", "g_idx", "wf", "qstatistic", "qscales_zeros", "qscales_scales", "qzeros_zeros", "qzeros_scales"}) {
     m_buffers.erase(key);
     m_given.erase(key);
   }
@@ -143,11 +147,12 @@ Result<Tensor> MbwqLayer::backward(const Tensor& x, const Tensor& dy, const Cont
     std::vector<float> gradient = accumulate ? m_gradient : std::vector<float>();
     gradient.resize(inputs * outputs);
     const kernels::LinearLoops& loops = kernels::linearLoops(*context.backend);
-    NIBBLE_TRY(forEachPiece(inputs, pieceRows, tokens * outputs, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
-      loops.addProducts({scaled->data() + begin, 1, inputs}, end - begin, {incoming->data(), outputs, 1}, tokens, outputs,
-                        {gradient.data() + begin * outputs, outputs, 1});
-      return {};
-    }));
+    NIBBLE_TRY(
+        forEachPiece(inputs, pieceRows, tokens * outputs, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
+          loops.addProducts({scaled->data() + begin, 1, inputs}, end - begin, {incoming->data(), outputs, 1}, tokens, outputs,
+                            {gradient.data() + begin * outputs, outputs, 1});
+          return {};
+        }));
     m_gradient = std::move(gradient);
   }
   return Tensor::fromFloats(m_name, withLast(dy.shape(), inputs), *std::move(dx));
@@ -162,13 +167,15 @@ Status MbwqLayer::repack(std::vector<std::uint8_t> codes, std::span<const float>
   const auto widths = widthsOf(m_groups);
   for (std::size_t i = 0; i < codes.size(); ++i)
     if (codes[i] >> widths[i % inputs] != 0)
-      return refuse("a code of " + text::number(std::int64_t{codes[i]}) + " does not fit " + text::number(std::int64_t{widths[i % inputs]}) + " bits");
+      return refuse("a code of " + text::number(std::int64_t{codes[i]}) + " does not fit " +
+                    text::number(std::int64_t{widths[i % inputs]}) + " bits");
   QuantizedTensor tensor = stored();
   std::vector<float> offsets(zeros.size());
   for (std::uint64_t g = 0; g < groups; ++g)
     for (std::uint64_t n = 0; n < outputs; ++n) {
       offsets[n * groups + g] = -toHalf(zeros[g * outputs + n]);
-      if (!std::isfinite(offsets[n * groups + g])) return refuse("a zero of " + text::number(zeros[g * outputs + n]) + " is not a float16");
+      if (!std::isfinite(offsets[n * groups + g]))
+        return refuse("a zero of " + text::number(zeros[g * outputs + n]) + " is not a float16");
     }
   tensor.codes = Codes(std::move(codes));
   tensor.zero = Plane::numbers(tensor.zero->grouping, std::move(offsets), Stored::F16);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The mixed-bit-width linear layer of reference document 002 (bitorch-engine's MBWQLinearCuda) on the CPU, and EXL2 layers,
 // which are the same with zeros scale x 2^(b-1). Uniform: 2 or 4 bits in groups of one size; mixed: 8, 6, 5, 4, 3 and 2 bits
-// along the stored inputs. With x' = half(x * channel_scale), W [in, out] = half(q scale - zero) in the model's order of inputs:
+// along the stored inputs. With x' = half(x * channel_scale), W [in, out] = half(q scale - zero) in the model's order of
+// inputs:
 //   y  = half(x' W + bias)              sums in float32, one order, one rounding (core/layers/packed_linear.h)
 //   dx = half((dY W^T) * channel_scale)
 //   privileged gradient [in, out] += x'^T dY      float32

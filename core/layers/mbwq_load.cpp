@@ -42,8 +42,9 @@ RawTensor ownCopy(const std::string& key, const RawTensor& array) {
 std::vector<std::string> neededKeys(const MbwqSettings& settings, const std::set<std::string>& given) {
   std::vector<std::string> keys{"qweight", "q_perm", "channel_scale"};
   const std::vector<std::string> compressed{"qstatistic", "qscales_zeros", "qscales_scales", "qzeros_zeros", "qzeros_scales"};
-  const bool isCompressed = !settings.mixed && !given.contains("scales") && !given.contains("zeros") &&
-                            std::any_of(compressed.begin(), compressed.end(), [&](const auto& key) { return given.contains(key); });
+  const bool isCompressed =
+      !settings.mixed && !given.contains("scales") && !given.contains("zeros") &&
+      std::any_of(compressed.begin(), compressed.end(), [&](const auto& key) { return given.contains(key); });
   if (isCompressed)
     keys.insert(keys.end(), compressed.begin(), compressed.end());
   else
@@ -116,7 +117,8 @@ Result<MbwqLayer> MbwqLayer::of(std::string name, const QuantizedTensor& weights
   if (!formats::isOne(weights.channelScale) && !weights.channelScaleMultiplies)
     return fail(name + ": its inputs are divided by a channel scale; the layer multiplies them");
   const std::uint8_t bits = groups->groups.front().bits;
-  const bool one = std::all_of(groups->groups.begin(), groups->groups.end(), [&](const auto& group) { return group == groups->groups.front(); });
+  const bool one = std::all_of(groups->groups.begin(), groups->groups.end(),
+                               [&](const auto& group) { return group == groups->groups.front(); });
   MbwqSettings settings{.inputs = weights.columns, .outputs = weights.rows, .bias = !bias.empty()};
   settings.mixed = !one || (bits != 2 && bits != 4);
   settings.groups = groups->groups.size();
@@ -126,7 +128,8 @@ Result<MbwqLayer> MbwqLayer::of(std::string name, const QuantizedTensor& weights
     settings.groupSize = static_cast<std::int64_t>(groups->groups.front().inputs);
   }
   if (!bias.empty() && bias.size() != weights.rows)
-    return fail(name + ": a bias of " + text::number(std::uint64_t{bias.size()}) + " numbers for " + text::number(weights.rows) + " outputs");
+    return fail(name + ": a bias of " + text::number(std::uint64_t{bias.size()}) + " numbers for " +
+                text::number(weights.rows) + " outputs");
   auto layer = create(std::move(name), settings);
   if (!layer) return layer;
   std::vector<float> channelScale(weights.columns, 1.0f);
@@ -169,8 +172,12 @@ Status MbwqLayer::setNumbers(const char* key, std::span<const float> values) {
   return {};
 }
 
-Status MbwqLayer::setScales(std::span<const float> scales) { return setNumbers("scales", scales); }
-Status MbwqLayer::setZeros(std::span<const float> zeros) { return setNumbers("zeros", zeros); }
+Status MbwqLayer::setScales(std::span<const float> scales) {
+  return setNumbers("scales", scales);
+}
+Status MbwqLayer::setZeros(std::span<const float> zeros) {
+  return setNumbers("zeros", zeros);
+}
 
 Result<MbwqLayer::Loaded> MbwqLayer::loadState(const std::vector<RawTensor>& state, bool strict) {
   Buffers buffers = mbwq::freshBuffers(m_settings);
@@ -185,7 +192,8 @@ Result<MbwqLayer::Loaded> MbwqLayer::loadState(const std::vector<RawTensor>& sta
     given = m_given;
   }
   Buffers fresh = mbwq::freshBuffers(m_settings);
-  fresh["q_group_map"] = mbwq::shorts("q_group_map", {2 * m_settings.inputs}, std::vector<std::uint16_t>(2 * m_settings.inputs));
+  fresh["q_group_map"] =
+      mbwq::shorts("q_group_map", {2 * m_settings.inputs}, std::vector<std::uint16_t>(2 * m_settings.inputs));
   Loaded loaded;
   std::set<std::string> seen;
   for (const RawTensor& array : state) {
@@ -217,11 +225,13 @@ Result<MbwqLayer::Loaded> MbwqLayer::loadState(const std::vector<RawTensor>& sta
 std::vector<RawTensor> MbwqLayer::state(const std::string& prefix) const {
   std::vector<RawTensor> arrays;
   const auto add = [&](const std::string& key, const RawTensor& array) { arrays.push_back(ownCopy(prefix + key, array)); };
-  static constexpr const char* order[] = {"qweight", "scales", "zeros", "q_perm", "channel_scale", "q_groups", "q_group_map", "bias",
-                                          "g_idx", "wf", "qstatistic", "qscales_zeros", "qscales_scales", "qzeros_zeros", "qzeros_scales"};
+  static constexpr const char* order[] = {"qweight",    "scales",        "zeros",          "q_perm",       "channel_scale",
+                                          "q_groups",   "q_group_map",   "bias",           "g_idx",        "wf",
+                                          "qstatistic", "qscales_zeros", "qscales_scales", "qzeros_zeros", "qzeros_scales"};
   for (const std::string key : order) {
     if (key == "qweight" && isPrepared())
-      arrays.push_back({prefix + key, DType::I32, {packedRows(m_groups), m_settings.outputs}, stored().layout->pack(stored().codes)});
+      arrays.push_back(
+          {prefix + key, DType::I32, {packedRows(m_groups), m_settings.outputs}, stored().layout->pack(stored().codes)});
     else if (const auto found = m_buffers.find(key); found != m_buffers.end())
       add(key, found->second);
   }
@@ -236,7 +246,8 @@ Result<std::vector<float>> uniformToWeights(const RawTensor& qweight, const RawT
   settings.mixed = false;
   auto layer = MbwqLayer::create("layer", settings);
   if (!layer) return fail(layer.error());
-  const auto loaded = layer->loadState({ownCopy("qweight", qweight), ownCopy("scales", scales), ownCopy("zeros", zeros), ownCopy("q_perm", perm)}, false);
+  const auto loaded = layer->loadState(
+      {ownCopy("qweight", qweight), ownCopy("scales", scales), ownCopy("zeros", zeros), ownCopy("q_perm", perm)}, false);
   if (!loaded) return fail(loaded.error());
   NIBBLE_TRY(layer->prepare());
   return layer->weights();
@@ -247,7 +258,9 @@ Result<std::vector<float>> mixedToWeights(const RawTensor& qweight, const RawTen
   if (qweight.shape.size() != 2 || perm.shape.size() != 1) return fail("qweight or q_perm: unexpected shape");
   auto layer = MbwqLayer::create("layer", {.inputs = perm.shape[0], .outputs = qweight.shape[1]});
   if (!layer) return fail(layer.error());
-  const auto loaded = layer->loadState({ownCopy("qweight", qweight), ownCopy("scales", scales), ownCopy("zeros", zeros), ownCopy("q_perm", perm), ownCopy("q_groups", groups)}, false);
+  const auto loaded = layer->loadState({ownCopy("qweight", qweight), ownCopy("scales", scales), ownCopy("zeros", zeros),
+                                        ownCopy("q_perm", perm), ownCopy("q_groups", groups)},
+                                       false);
   if (!loaded) return fail(loaded.error());
   NIBBLE_TRY(layer->prepare());
   return layer->weights();

@@ -58,7 +58,8 @@ void addCompressed(Buffers& buffers, const MbwqSettings& settings, std::uint64_t
 }
 
 // [groups, outputs] of the nibbles of qstatistic from bit `shift`.
-Result<std::vector<float>> decompressed(const MbwqSettings& settings, const Buffers& buffers, const std::string& what, unsigned shift) {
+Result<std::vector<float>> decompressed(const MbwqSettings& settings, const Buffers& buffers, const std::string& what,
+                                        unsigned shift) {
   const RawTensor& codes = buffers.at("qstatistic");
   const auto zeros = floatsOf(buffers.at("q" + what + "_zeros")), scales = floatsOf(buffers.at("q" + what + "_scales"));
   const std::uint64_t groups = codes.shape[0], blocks = codes.shape[1], each = codes.shape[2];
@@ -95,7 +96,8 @@ Result<Numbers> numbersOf(const MbwqSettings& settings, const Buffers& buffers, 
 Status checkFinite(std::span<const float> values, std::uint64_t outputs, const char* key) {
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]))
-      return fail(std::string(key) + ": the number at " + text::number(i / outputs) + ", " + text::number(i % outputs) + " is not finite");
+      return fail(std::string(key) + ": the number at " + text::number(i / outputs) + ", " + text::number(i % outputs) +
+                  " is not finite");
   return {};
 }
 
@@ -103,15 +105,16 @@ Result<std::vector<WidthGroup>> uniformGroups(const MbwqSettings& settings, std:
   std::uint64_t size = settings.uniformGroup();
   if (ceilDivided(settings.inputs, size) != count && settings.inputs % count == 0) size = settings.inputs / count;
   if (ceilDivided(settings.inputs, size) != count || size % inputStep != 0)
-    return fail("scales: " + text::number(count) + " groups do not divide " + text::number(settings.inputs) + " inputs in multiples of 32");
+    return fail("scales: " + text::number(count) + " groups do not divide " + text::number(settings.inputs) +
+                " inputs in multiples of 32");
   std::vector<WidthGroup> groups;
   for (std::uint64_t first = 0; first < settings.inputs; first += size)
     groups.push_back({static_cast<std::uint8_t>(settings.weightBits), std::min(size, settings.inputs - first)});
   return groups;
 }
 
-Result<std::vector<WidthGroup>> groupsOf(const MbwqSettings& settings, const Buffers& buffers, const std::set<std::string>& given,
-                                         std::uint64_t count) {
+Result<std::vector<WidthGroup>> groupsOf(const MbwqSettings& settings, const Buffers& buffers,
+                                         const std::set<std::string>& given, std::uint64_t count) {
   const RawTensor& words = buffers.at("qweight");
   if (!settings.mixed) {
     auto groups = uniformGroups(settings, count);
@@ -124,7 +127,8 @@ Result<std::vector<WidthGroup>> groupsOf(const MbwqSettings& settings, const Buf
   auto groups = parseGroupTable(buffers.at("q_groups").bytes(), words.shape[0]);
   if (!groups) return fail(groups.error().within("q_groups"));
   if (inputCount(*groups) != settings.inputs)
-    return fail("q_groups: the groups hold " + text::number(inputCount(*groups)) + " inputs of " + text::number(settings.inputs));
+    return fail("q_groups: the groups hold " + text::number(inputCount(*groups)) + " inputs of " +
+                text::number(settings.inputs));
   if (groups->size() != count)
     return fail("scales: " + text::number(count) + " groups, q_groups has " + text::number(std::uint64_t{groups->size()}));
   if (buffers.contains("q_group_map") && shortsOf(buffers.at("q_group_map")) != groupMap(*groups))
@@ -189,8 +193,10 @@ std::vector<std::uint16_t> shortsOf(const RawTensor& array) {
 
 std::optional<std::string> refusalOf(const MbwqSettings& settings) {
   if (settings.type != FloatType::F16) return "the layer is of float16 alone";
-  if (settings.activationBits != 16) return text::number(std::int64_t{settings.activationBits}) + " bits of activations: there are 16";
-  if (settings.asymmetric) return "asymmetric integer zeros (asym) are another layer's; here a zero is a float16 that is scaled already";
+  if (settings.activationBits != 16)
+    return text::number(std::int64_t{settings.activationBits}) + " bits of activations: there are 16";
+  if (settings.asymmetric)
+    return "asymmetric integer zeros (asym) are another layer's; here a zero is a float16 that is scaled already";
   if (settings.inputs == 0 || settings.inputs % inputStep != 0)
     return text::number(settings.inputs) + " inputs are not a multiple of 32";
   if (settings.inputs > mostInputs) return text::number(settings.inputs) + " inputs are more than 65535";
@@ -198,7 +204,8 @@ std::optional<std::string> refusalOf(const MbwqSettings& settings) {
   if (settings.groupSize == 0 || settings.groupSize < -1) return "groups of " + text::number(settings.groupSize) + " inputs";
   if (settings.doubleGroupSize == 0 || settings.doubleGroupSize < -1)
     return "double quantization in groups of " + text::number(settings.doubleGroupSize);
-  if (settings.doubleMode != 1 && settings.doubleMode != 2) return "double quantization of mode " + text::number(std::int64_t{settings.doubleMode});
+  if (settings.doubleMode != 1 && settings.doubleMode != 2)
+    return "double quantization of mode " + text::number(std::int64_t{settings.doubleMode});
   if (!settings.mixed) return refusalOfUniform(settings);
   if (settings.groups == 0 || settings.groups > mostInputs / inputStep) return text::number(settings.groups) + " groups";
   if (settings.packedRows == 0 || settings.packedRows > mostInputs) return text::number(settings.packedRows) + " rows of codes";

@@ -56,7 +56,7 @@ Buffers freshBuffers(const MbwqSettings& settings);
 bool isReplaceable(const std::string& key);
 
 struct Parts {
-  QuantizedTensor tensor;           // with its order, without a channel scale
+  QuantizedTensor tensor;  // with its order, without a channel scale
   std::vector<WidthGroup> groups;
   std::vector<float> channelScale;  // by input of the model
   std::vector<float> bias;          // empty: none

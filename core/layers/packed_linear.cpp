@@ -13,12 +13,13 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t tileWeights = 64 * 1024;     // of one thread: half a second-level cache
-constexpr std::uint64_t bandWeights = 1024 * 1024;   // decoded by all threads together, for dX
-constexpr std::uint64_t blockColumns = 1024;         // of dX, for one thread
+constexpr std::uint64_t tileWeights = 64 * 1024;    // of one thread: half a second-level cache
+constexpr std::uint64_t bandWeights = 1024 * 1024;  // decoded by all threads together, for dX
+constexpr std::uint64_t blockColumns = 1024;        // of dX, for one thread
 
 std::uint64_t rowsFor(std::uint64_t weights, const QuantizedTensor& tensor) {
-  return std::clamp<std::uint64_t>(weights / std::max<std::uint64_t>(tensor.columns, 1), 1, std::max<std::uint64_t>(tensor.rows, 1));
+  return std::clamp<std::uint64_t>(weights / std::max<std::uint64_t>(tensor.columns, 1), 1,
+                                   std::max<std::uint64_t>(tensor.rows, 1));
 }
 
 Error outOfMemory(const std::string& name) {
@@ -27,12 +28,15 @@ Error outOfMemory(const std::string& name) {
 
 }  // namespace
 
-Result<PackedLinear> PackedLinear::make(std::string name, QuantizedTensor weights, std::vector<float> bias, FloatType activations) {
+Result<PackedLinear> PackedLinear::make(std::string name, QuantizedTensor weights, std::vector<float> bias,
+                                        FloatType activations) {
   if (activations != FloatType::F32 && activations != FloatType::F16 && activations != FloatType::BF16)
     return fail(name + ": activations are float32, float16 or bfloat16");
-  if (weights.rows == 0 || weights.columns == 0) return fail(name + ": a layer without weights (" + toText(weights.shape) + ")");
+  if (weights.rows == 0 || weights.columns == 0)
+    return fail(name + ": a layer without weights (" + toText(weights.shape) + ")");
   if (!bias.empty() && bias.size() != weights.rows)
-    return fail(name + ": a bias of " + text::number(std::uint64_t{bias.size()}) + " numbers for " + text::number(weights.rows) + " outputs");
+    return fail(name + ": a bias of " + text::number(std::uint64_t{bias.size()}) + " numbers for " +
+                text::number(weights.rows) + " outputs");
   PackedLinear layer;
   layer.m_name = std::move(name);
   layer.m_frame.rows = weights.rows;
@@ -66,20 +70,21 @@ Result<std::vector<float>> PackedLinear::forward(std::span<const float> x, const
   const std::vector<float> stored = storedInputs(m_frame, rounded(x), *tokens);
   const kernels::LinearLoops& loops = kernels::linearLoops(*context.backend);
   std::vector<float> y(*tokens * outputs());
-  NIBBLE_TRY(forEachPiece(outputs(), rowsFor(tileWeights, m_weights), *tokens * inputs(), context,
-                          [&](std::uint64_t begin, std::uint64_t end) -> Status {
-    const std::uint64_t rows = end - begin;
-    std::vector<float> tile(rows * inputs()), products(rows);
-    decode(m_weights, begin * inputs(), tile);
-    for (std::uint64_t token = 0; token < *tokens; ++token) {
-      if (token % 16 == 15 && context.stopRequested()) return cancelled();
-      loops.floatProducts(stored.data() + token * inputs(), 1, tile.data(), rows, inputs(), products.data());
-      for (std::uint64_t row = 0; row < rows; ++row)
-        y[token * outputs() + begin + row] =
-            kernels::roundTo(m_type, m_bias.empty() ? products[row] : products[row] + m_bias[begin + row]);
-    }
-    return {};
-  }));
+  NIBBLE_TRY(
+      forEachPiece(outputs(), rowsFor(tileWeights, m_weights), *tokens * inputs(), context,
+                   [&](std::uint64_t begin, std::uint64_t end) -> Status {
+                     const std::uint64_t rows = end - begin;
+                     std::vector<float> tile(rows * inputs()), products(rows);
+                     decode(m_weights, begin * inputs(), tile);
+                     for (std::uint64_t token = 0; token < *tokens; ++token) {
+                       if (token % 16 == 15 && context.stopRequested()) return cancelled();
+                       loops.floatProducts(stored.data() + token * inputs(), 1, tile.data(), rows, inputs(), products.data());
+                       for (std::uint64_t row = 0; row < rows; ++row)
+                         y[token * outputs() + begin + row] =
+                             kernels::roundTo(m_type, m_bias.empty() ? products[row] : products[row] + m_bias[begin + row]);
+                     }
+                     return {};
+                   }));
   return y;
 } catch (const std::bad_alloc&) {
   return fail(outOfMemory(m_name));
@@ -94,15 +99,17 @@ Result<std::vector<float>> PackedLinear::inputGradient(std::span<const float> dy
   std::vector<float> band(most * columns), stored(*tokens * columns);
   for (std::uint64_t first = 0; first < outputs(); first += most) {
     const std::uint64_t rows = std::min(most, outputs() - first);
-    NIBBLE_TRY(forEachPiece(rows, rowsFor(tileWeights, m_weights), columns, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
-      decode(m_weights, (first + begin) * columns, std::span(band).subspan(begin * columns, (end - begin) * columns));
-      return {};
-    }));
-    NIBBLE_TRY(forEachPiece(columns, blockColumns, *tokens * rows, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
-      loops.addProducts({incoming.data() + first, outputs(), 1}, *tokens, {band.data() + begin, columns, 1}, rows, end - begin,
-                        {stored.data() + begin, columns, 1});
-      return {};
-    }));
+    NIBBLE_TRY(forEachPiece(
+        rows, rowsFor(tileWeights, m_weights), columns, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
+          decode(m_weights, (first + begin) * columns, std::span(band).subspan(begin * columns, (end - begin) * columns));
+          return {};
+        }));
+    NIBBLE_TRY(
+        forEachPiece(columns, blockColumns, *tokens * rows, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
+          loops.addProducts({incoming.data() + first, outputs(), 1}, *tokens, {band.data() + begin, columns, 1}, rows,
+                            end - begin, {stored.data() + begin, columns, 1});
+          return {};
+        }));
   }
   return rounded(gradientsOfInputs(m_frame, stored, *tokens));
 } catch (const std::bad_alloc&) {
@@ -123,10 +130,10 @@ Status PackedLinear::addWeightGradient(std::span<const float> x, std::span<const
   const kernels::LinearLoops& loops = kernels::linearLoops(*context.backend);
   return forEachPiece(outputs(), rowsFor(tileWeights, m_weights), *tokens * inputs(), context,
                       [&](std::uint64_t begin, std::uint64_t end) -> Status {
-    loops.addProducts({incoming.data() + begin, 1, outputs()}, end - begin, {in.data(), inputs(), 1}, *tokens, inputs(),
-                      {gradient.data() + begin * inputs(), inputs(), 1});
-    return {};
-  });
+                        loops.addProducts({incoming.data() + begin, 1, outputs()}, end - begin, {in.data(), inputs(), 1},
+                                          *tokens, inputs(), {gradient.data() + begin * inputs(), inputs(), 1});
+                        return {};
+                      });
 } catch (const std::bad_alloc&) {
   return fail(outOfMemory(m_name));
 }

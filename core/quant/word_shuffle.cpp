@@ -14,12 +14,18 @@ struct Unit {
 
 constexpr Unit unitOf(unsigned bits) {
   switch (bits) {
-    case 2: return {16, 1};
-    case 3: return {32, 3};
-    case 4: return {8, 1};
-    case 5: return {32, 5};
-    case 6: return {16, 3};
-    default: return {4, 1};
+    case 2:
+      return {16, 1};
+    case 3:
+      return {32, 3};
+    case 4:
+      return {8, 1};
+    case 5:
+      return {32, 5};
+    case 6:
+      return {16, 3};
+    default:
+      return {4, 1};
   }
 }
 
@@ -31,8 +37,11 @@ constexpr unsigned inLanes(unsigned bits, unsigned i) {
 // Where bit t of code e of a unit stands when shuffled, counted over the unit's words.
 constexpr unsigned shuffledBit(unsigned bits, unsigned e, unsigned t) {
   switch (bits) {
-    case 2: case 4: return inLanes(bits, e) + t;
-    case 3: case 5: {
+    case 2:
+    case 4:
+      return inLanes(bits, e) + t;
+    case 3:
+    case 5: {
       const unsigned each = bits == 3 ? 10 : 6;  // the last two codes lie across the words, a bit at the end of each half
       return e < 30 ? 32 * (e / each) + inLanes(bits, e % each) + t : 32 * t + (e == 30 ? 15 : 31);
     }
@@ -41,7 +50,8 @@ constexpr unsigned shuffledBit(unsigned bits, unsigned e, unsigned t) {
       const unsigned half = e % 2 == 0 ? 12 : 28, word = e < 14 ? 0 : 1;
       return t < 4 ? 32 * word + half + t : 64 + half + 2 * word + t - 4;
     }
-    default: return 8 * e + t;
+    default:
+      return 8 * e + t;
   }
 }
 
@@ -63,8 +73,8 @@ void reorderUnit(unsigned bits, bool shuffle, std::uint32_t* words, std::uint64_
 Status reorder(InputWords& words, WordOrder wanted) {
   if (const auto reason = refusalOf(words.groups)) return fail(*reason);
   if (words.words.size() != packedRows(words.groups) * words.outputs)
-    return fail(text::number(std::uint64_t{words.words.size()}) + " words for " + text::number(packedRows(words.groups)) + " rows of " +
-                text::number(words.outputs) + " outputs");
+    return fail(text::number(std::uint64_t{words.words.size()}) + " words for " + text::number(packedRows(words.groups)) +
+                " rows of " + text::number(words.outputs) + " outputs");
   if (words.order == wanted)
     return fail(wanted == WordOrder::Shuffled ? "the words are shuffled already" : "the words are not shuffled");
   std::uint64_t row = 0;

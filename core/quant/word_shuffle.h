@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The order of bits that exllamav2's kernels like: within each unit of 16 or 32 codes of a column, even codes in the low half of
-// a word and odd ones in the high half, so that one shift and mask yields two codes. It is never in a file (those hold plain
+// The order of bits that exllamav2's kernels like: within each unit of 16 or 32 codes of a column, even codes in the low half
+// of a word and odd ones in the high half, so that one shift and mask yields two codes. It is never in a file (those hold plain
 // streams, core/quant/stream_layout.h), so the words say which order they are in and a change is asked for by name.
 // Bitorch-engine's kernels do not shuffle. Source: exllamav2 0.3.2, checked by words of its own kernels.
 #pragma once

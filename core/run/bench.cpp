@@ -108,7 +108,8 @@ Result<BenchReport> bench(const BenchOptions& options, const Context& context) t
   report.bestPlainGbPerSecond = bytes / best.plain * 1e-9;
   for (std::size_t i = 0; i < rows->size(); ++i) {
     const benchmarks::Row& row = (*rows)[i];
-    const double share = static_cast<double>(row.weights) / static_cast<double>(options.weights);
+    const std::uint64_t rowBytes = row.bytes != 0 ? row.bytes : row.weights * sizeof(float);
+    const double share = static_cast<double>(rowBytes) / bytes;
     report.rows.push_back({row.name, row.weights, best.rows[i], best.rows[i] / (best.read * share),
                            static_cast<double>(row.weights) / best.rows[i], row.goal});
   }

@@ -8,8 +8,6 @@
 #include "kernels/math/half_quadratic.h"
 #include "kernels/simd/simd_loops.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
@@ -221,21 +219,6 @@ void addSchemeRows(std::vector<Row>& rows, Buffers& buffers, const Context& cont
 
 }  // namespace
 
-template <class T>
-HugeArray<T>::HugeArray(std::size_t count) : m_count(count) {
-  if (count == 0) return;
-  void* memory = ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  ::madvise(memory, count * sizeof(T), MADV_HUGEPAGE);
-  m_values = static_cast<T*>(memory);
-}
-template <class T>
-HugeArray<T>::~HugeArray() {
-  if (m_values != nullptr) ::munmap(m_values, m_count * sizeof(T));
-}
-template class HugeArray<float>;
-template class HugeArray<std::uint8_t>;
-
 Buffers::Buffers(std::size_t weights, const kernels::Backend& backend)
     : m_weights(std::make_shared<HugeArray<float>>(weights)), m_codes(weights), m_decoded(weights) {
   const auto body = [&](std::size_t begin, std::size_t end) {
@@ -263,6 +246,7 @@ std::vector<Row> allRows(Buffers& buffers, const Context& context) {
   addSchemeRows(rows, buffers, context);
   addTouchRows(rows, buffers, context);
   addTrainRows(rows, buffers, context);
+  addLinearRows(rows, buffers, context);
   return rows;
 }
 

@@ -2,6 +2,7 @@
 // What the benchmark runs (bench.h): kernels on strips, whole schemes through run(), first touch of memory and files.
 #pragma once
 #include "core/base/context.h"
+#include "core/base/huge_array.h"
 #include "core/base/result.h"
 
 #include <cstddef>
@@ -12,21 +13,6 @@
 #include <vector>
 
 namespace nibble::benchmarks {
-
-// Anonymous memory on huge pages where the system grants them; zero until written. Throws bad_alloc.
-template <class T>
-class HugeArray {
- public:
-  explicit HugeArray(std::size_t count);
-  ~HugeArray();
-  HugeArray(const HugeArray&) = delete;
-  HugeArray& operator=(const HugeArray&) = delete;
-  [[nodiscard]] std::span<T> values() const { return {m_values, m_count}; }
-
- private:
-  T* m_values = nullptr;
-  std::size_t m_count;
-};
 
 // Weights of a normal-like distribution, the same on every run, and room for what becomes of them; all pages touched.
 class Buffers {
@@ -48,9 +34,11 @@ struct Row {
   std::uint64_t weights = 0;
   double goal = 0;
   std::function<Status()> work;
+  std::uint64_t bytes = 0;  // what R reads for this row; 0: its weights as float32
 };
 
-void addTrainRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);  // bench_train.cpp
+void addTrainRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);   // bench_train.cpp
+void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);  // bench_linear.cpp
 // The rows keep references to the buffers.
 std::vector<Row> allRows(Buffers& buffers, const Context& context);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Integer products: bytes widened to 16 bits, multiplied and added in pairs to 32 bits (one instruction on most machines), four
-// rows of b against each row of a, so that a load of a serves four sums. Float products likewise; whatever a vector holds, sixteen
-// lanes add up, so that the order of sums does not depend on it.
+// rows of b against each row of a, so that a load of a serves four sums. Float products likewise; whatever a vector holds,
+// sixteen lanes add up, so that the order of sums does not depend on it.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/simd/linear_simd.cpp"
 #include "hwy/foreach_target.h"  // compiles this file once per instruction set

@@ -30,7 +30,9 @@ void setGradient(MbwqLayer& layer, std::uint64_t seed, float size = 1) {
   if (!dx) qFatal("%s", dx.error().message.c_str());
 }
 
-std::vector<std::uint8_t> codesOf(const MbwqLayer& layer) { return *layer.stored().codes.as<std::uint8_t>(); }
+std::vector<std::uint8_t> codesOf(const MbwqLayer& layer) {
+  return *layer.stored().codes.as<std::uint8_t>();
+}
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -68,7 +70,8 @@ struct DenseModel {
   [[nodiscard]] double weight(std::uint64_t k, std::uint64_t n) const {
     const std::size_t at = group[k] * outputs + n;
     return static_cast<double>(applyRule(ValueRule::ScalePlusBias, {FloatType::F16, FloatType::F16, true}, true,
-                                         static_cast<float>(codes[k * outputs + n]), static_cast<float>(scales[at]), static_cast<float>(-zeros[at])));
+                                         static_cast<float>(codes[k * outputs + n]), static_cast<float>(scales[at]),
+                                         static_cast<float>(-zeros[at])));
   }
 
   // Codes of ties within the noise of float32 moments are taken from `found`; how many there were.
@@ -91,7 +94,8 @@ struct DenseModel {
         count[group[i / outputs] * outputs + i % outputs] += 1;
       }
       for (std::size_t i = 0; i < zeros.size(); ++i)
-        zeros[i] = static_cast<double>(kernels::roundTo(FloatType::F16, static_cast<float>(zeros[i] + size * sum[i] / count[i])));
+        zeros[i] =
+            static_cast<double>(kernels::roundTo(FloatType::F16, static_cast<float>(zeros[i] + size * sum[i] / count[i])));
     }
     int ties = 0;
     for (std::size_t i = 0; i < m.size(); ++i) {
@@ -100,7 +104,8 @@ struct DenseModel {
       codes[i] = static_cast<int>(std::clamp(std::nearbyint(level), 0.0, static_cast<double>((1 << bits[group[k]]) - 1)));
       const int other = found[n * inputs + stored[k]];
       if (other == codes[i]) continue;
-      if (std::fabs(level - std::floor(level) - 0.5) > 1e-5) qFatal("code %d, not %d, at a level of %.9g", other, codes[i], level);
+      if (std::fabs(level - std::floor(level) - 0.5) > 1e-5)
+        qFatal("code %d, not %d, at a level of %.9g", other, codes[i], level);
       codes[i] = other;
       ++ties;
     }
@@ -142,7 +147,8 @@ class TestDiodeMix : public QObject {
       movedZeros += step->movedZeros;
       ties += model.step(layer.privilegedGradient(), optimizer.settings(), after);
       const auto zeros = mbwq::floatsOf(layer.state()[2]);
-      for (std::size_t i = 0; i < zeros.size(); ++i) QVERIFY(std::fabs(static_cast<double>(zeros[i]) - model.zeros[i]) <= 0x1p-10 * std::fabs(model.zeros[i]));
+      for (std::size_t i = 0; i < zeros.size(); ++i)
+        QVERIFY(std::fabs(static_cast<double>(zeros[i]) - model.zeros[i]) <= 0x1p-10 * std::fabs(model.zeros[i]));
       for (std::size_t i = 0; i < zeros.size(); ++i) model.zeros[i] = static_cast<double>(zeros[i]);
     }
     QVERIFY(flipped > 500 && movedZeros > 20);
@@ -159,7 +165,8 @@ class TestDiodeMix : public QObject {
     DiodeMix withResidual(settings);
     std::vector<double> latent(inputs * outputs), m(latent.size()), v(latent.size());
     for (std::uint64_t n = 0; n < outputs; ++n)
-      for (std::uint64_t k = 0; k < inputs; ++k) latent[n * inputs + k] = static_cast<double>(storedValue(kept.stored(), n * inputs + k));
+      for (std::uint64_t k = 0; k < inputs; ++k)
+        latent[n * inputs + k] = static_cast<double>(storedValue(kept.stored(), n * inputs + k));
     setGradient(faithful, 5);
     setGradient(kept, 5);
     std::uint64_t flippedPlain = 0, flippedKept = 0;
@@ -170,7 +177,8 @@ class TestDiodeMix : public QObject {
       flippedKept += b->flipped;
       for (std::uint64_t i = 0; i < latent.size(); ++i) {
         const std::uint64_t k = i % inputs, n = i / inputs;
-        const double g = static_cast<double>(kept.privilegedGradient()[(kept.order().empty() ? k : kept.order()[k]) * outputs + n]);
+        const double g =
+            static_cast<double>(kept.privilegedGradient()[(kept.order().empty() ? k : kept.order()[k]) * outputs + n]);
         m[i] = 0.99 * m[i] + 0.01 * g;
         v[i] = 0.9999 * v[i] + 0.0001 * g * g;
         latent[i] -= b->size * m[i] / (std::sqrt(v[i]) + 1e-6);
@@ -204,11 +212,14 @@ class TestDiodeMix : public QObject {
       for (std::uint64_t i = 0; i < before.size(); ++i) {
         if (before[i] == 0 || before[i] == 15) continue;
         const std::uint64_t k = i % weights.columns, n = i / weights.columns;
-        const double g = static_cast<double>(layer.privilegedGradient()[(layer.order().empty() ? k : layer.order()[k]) * weights.rows + n]);
+        const double g =
+            static_cast<double>(layer.privilegedGradient()[(layer.order().empty() ? k : layer.order()[k]) * weights.rows + n]);
         const double scale = static_cast<double>(weights.scale->values[weights.scale->grouping.groupOf(i)]);
         const double zero = -static_cast<double>(weights.zero->values[weights.zero->grouping.groupOf(i)]);
-        const double level = (static_cast<double>(applyRule(weights.rule, weights.arithmetic, true, before[i], static_cast<float>(scale), static_cast<float>(-zero))) -
-                              step->size * 0.01 * g / (std::sqrt(0.0001 * g * g) + 1e-6) + zero) / scale;
+        const double level = (static_cast<double>(applyRule(weights.rule, weights.arithmetic, true, before[i],
+                                                            static_cast<float>(scale), static_cast<float>(-zero))) -
+                              step->size * 0.01 * g / (std::sqrt(0.0001 * g * g) + 1e-6) + zero) /
+                             scale;
         const double chance = level - std::floor(level);
         if (level < 0 || level > 15) continue;
         moved += after[i];
@@ -217,7 +228,8 @@ class TestDiodeMix : public QObject {
       }
     }
     QVERIFY(flipped > 1000);
-    QVERIFY2(std::fabs(moved - wanted) < 5 * std::sqrt(variance), qPrintable(QString("%1 of %2").arg(moved - wanted).arg(std::sqrt(variance))));
+    QVERIFY2(std::fabs(moved - wanted) < 5 * std::sqrt(variance),
+             qPrintable(QString("%1 of %2").arg(moved - wanted).arg(std::sqrt(variance))));
   }
 
   void packedAndLoadedAfterEveryStep() {

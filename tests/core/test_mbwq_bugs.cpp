@@ -15,7 +15,9 @@ using namespace nibble;
 
 namespace {
 
-Tensor batch(Shape shape, std::vector<float> values) { return Tensor::fromFloats("x", std::move(shape), std::move(values)); }
+Tensor batch(Shape shape, std::vector<float> values) {
+  return Tensor::fromFloats("x", std::move(shape), std::move(values));
+}
 
 Tensor someInputs(std::uint64_t tokens, std::uint64_t channels, std::uint64_t seed = 1) {
   return batch({tokens, channels}, test::someHalves(tokens * channels, seed));
@@ -139,7 +141,8 @@ class TestMbwqBugs : public QObject {
         QCOMPARE(scales[g * 6 + n], half(half(code - zeros[block]) * outer[block]));
       }
     // What is prepared has no compressed state, and loads where scales are plain.
-    for (const RawTensor& array : compressed->state()) QVERIFY(array.name != "qstatistic" && array.name != "g_idx" && array.name != "wf");
+    for (const RawTensor& array : compressed->state())
+      QVERIFY(array.name != "qstatistic" && array.name != "g_idx" && array.name != "wf");
     auto again = MbwqLayer::create("m", settings);
     QVERIFY(again->loadState(compressed->state()).has_value() && again->prepare().has_value());
     QVERIFY(same(again->weights(), compressed->weights()));
@@ -188,7 +191,8 @@ class TestMbwqBugs : public QObject {
       const Tensor x = someInputs(2, 3 * size);
       const auto expected = test::forwardInDouble(*x.readAll(), test::provenWeights(hand), 3 * size, 7);
       const auto y = valuesOf(test::uniformLayer(hand).forward(x, {}));
-      for (std::size_t i = 0; i < y.size(); ++i) QVERIFY(std::fabs(static_cast<double>(y[i]) - expected.y[i]) <= expected.bound[i]);
+      for (std::size_t i = 0; i < y.size(); ++i)
+        QVERIFY(std::fabs(static_cast<double>(y[i]) - expected.y[i]) <= expected.bound[i]);
     }
   }
 

@@ -26,7 +26,9 @@ std::vector<std::uint16_t> halves(const std::vector<float>& values) {
   return bits;
 }
 
-Tensor batch(Shape shape, std::vector<float> values) { return Tensor::fromFloats("x", std::move(shape), std::move(values)); }
+Tensor batch(Shape shape, std::vector<float> values) {
+  return Tensor::fromFloats("x", std::move(shape), std::move(values));
+}
 
 std::vector<float> valuesOf(const Result<Tensor>& tensor) {
   if (!tensor) qFatal("%s", tensor.error().message.c_str());
@@ -217,7 +219,8 @@ class TestMbwqLayer : public QObject {
     QFETCH(int, bits);
     QFETCH(int, group);
     std::vector<test::HandGroup> groups = allWidths;
-    if (!mixed) groups.assign(static_cast<std::size_t>(288 / group), {static_cast<unsigned>(bits), static_cast<std::uint64_t>(group)});
+    if (!mixed)
+      groups.assign(static_cast<std::size_t>(288 / group), {static_cast<unsigned>(bits), static_cast<std::uint64_t>(group)});
     const auto hand = test::handLayer(37, groups, 12, true);
     const std::uint64_t inputs = hand.inputs();
     auto state = mixed ? hand.mbwq("m") : test::uniformState(hand, "m");
@@ -259,14 +262,16 @@ class TestMbwqLayer : public QObject {
       }
     }
     // One input at a time gives the same.
-    const auto alone = valuesOf(layer->forward(batch({inputs}, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(inputs)}), {}));
+    const auto alone =
+        valuesOf(layer->forward(batch({inputs}, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(inputs)}), {}));
     QVERIFY(same(alone, {first.begin(), first.begin() + 37}));
   }
 
   // L = sum dY . y over a dense model in double; central differences are exact there but for rounding.
   void gradientsAreFiniteDifferences() {
     for (const bool mixed : {false, true}) {
-      const auto hand = mixed ? test::handLayer(9, allWidths, 2, true) : test::handLayer(9, {{4, 32}, {4, 32}, {4, 32}}, 2, true);
+      const auto hand =
+          mixed ? test::handLayer(9, allWidths, 2, true) : test::handLayer(9, {{4, 32}, {4, 32}, {4, 32}}, 2, true);
       const std::uint64_t inputs = hand.inputs(), outputs = 9, tokens = 4;
       auto state = mixed ? hand.mbwq("m") : test::uniformState(hand, "m");
       std::vector<float> channelScale;
@@ -281,7 +286,8 @@ class TestMbwqLayer : public QObject {
         for (std::uint64_t t = 0; t < tokens; ++t)
           for (std::uint64_t n = 0; n < outputs; ++n)
             for (std::uint64_t k = 0; k < inputs; ++k)
-              sum += static_cast<double>(dy[t * outputs + n]) * in[t * inputs + k] * static_cast<double>(channelScale[k] * w[k * outputs + n]);
+              sum += static_cast<double>(dy[t * outputs + n]) * in[t * inputs + k] *
+                     static_cast<double>(channelScale[k] * w[k * outputs + n]);
         return sum;
       };
       const auto dx = layer.backward(batch({2, 2, inputs}, x), batch({2, 2, outputs}, dy), {});
@@ -313,7 +319,8 @@ class TestMbwqLayer : public QObject {
 
   void gradientsAreTheSameEverywhere() {
     const auto hand = test::handLayer(70, allWidths, 6, true);
-    const auto x = batch({19, hand.inputs()}, test::someHalves(19 * hand.inputs(), 1)), dy = batch({19, 70}, test::someHalves(19 * 70, 2));
+    const auto x = batch({19, hand.inputs()}, test::someHalves(19 * hand.inputs(), 1)),
+               dy = batch({19, 70}, test::someHalves(19 * 70, 2));
     std::vector<float> dx, gradient;
     for (const kernels::Backend* backend : {kernels::findBackend("host"), kernels::findBackend("simd")}) {
       for (const int threads : {1, 4}) {
@@ -375,8 +382,8 @@ class TestMbwqLayer : public QObject {
 
   void constructorRefuses_data() {
     QTest::addColumn<QString>("change");
-    for (const char* change : {"type", "activations", "asymmetric", "inputs 0", "inputs 40", "inputs 65536", "outputs 0", "3 bits", "group 16",
-                               "group 48", "group 0", "double 0", "mode 3", "groups 0", "rows 0"})
+    for (const char* change : {"type", "activations", "asymmetric", "inputs 0", "inputs 40", "inputs 65536", "outputs 0",
+                               "3 bits", "group 16", "group 48", "group 0", "double 0", "mode 3", "groups 0", "rows 0"})
       QTest::newRow(change) << change;
   }
   void constructorRefuses() {
@@ -406,25 +413,44 @@ class TestMbwqLayer : public QObject {
   void loadingRefuses_data() {
     QTest::addColumn<QString>("key");
     QTest::addColumn<QString>("what");
-    QTest::newRow("perm of another length") << "q_perm" << "short";
-    QTest::newRow("perm twice") << "q_perm" << "twice";
-    QTest::newRow("perm beyond") << "q_perm" << "beyond";
-    QTest::newRow("scales of other outputs") << "scales" << "short";
-    QTest::newRow("scales not finite") << "scales" << "infinite";
-    QTest::newRow("zeros not finite") << "zeros" << "infinite";
-    QTest::newRow("scales of another type") << "scales" << "type";
-    QTest::newRow("channel scale short") << "channel_scale" << "short";
-    QTest::newRow("channel scale not finite") << "channel_scale" << "infinite";
-    QTest::newRow("codes of other outputs") << "qweight" << "short";
-    QTest::newRow("codes missing") << "qweight" << "missing";
-    QTest::newRow("groups missing") << "q_groups" << "missing";
-    QTest::newRow("groups ascending") << "q_groups" << "ascending";
-    QTest::newRow("groups of 7 bits") << "q_groups" << "seven";
-    QTest::newRow("groups of 16 inputs") << "q_groups" << "sixteen";
-    QTest::newRow("groups too few") << "q_groups" << "few";
-    QTest::newRow("groups begin late") << "q_groups" << "late";
-    QTest::newRow("a stranger") << "q_perm" << "stranger";
-    QTest::newRow("given twice") << "q_perm" << "again";
+    QTest::newRow("perm of another length") << "q_perm"
+                                            << "short";
+    QTest::newRow("perm twice") << "q_perm"
+                                << "twice";
+    QTest::newRow("perm beyond") << "q_perm"
+                                 << "beyond";
+    QTest::newRow("scales of other outputs") << "scales"
+                                             << "short";
+    QTest::newRow("scales not finite") << "scales"
+                                       << "infinite";
+    QTest::newRow("zeros not finite") << "zeros"
+                                      << "infinite";
+    QTest::newRow("scales of another type") << "scales"
+                                            << "type";
+    QTest::newRow("channel scale short") << "channel_scale"
+                                         << "short";
+    QTest::newRow("channel scale not finite") << "channel_scale"
+                                              << "infinite";
+    QTest::newRow("codes of other outputs") << "qweight"
+                                            << "short";
+    QTest::newRow("codes missing") << "qweight"
+                                   << "missing";
+    QTest::newRow("groups missing") << "q_groups"
+                                    << "missing";
+    QTest::newRow("groups ascending") << "q_groups"
+                                      << "ascending";
+    QTest::newRow("groups of 7 bits") << "q_groups"
+                                      << "seven";
+    QTest::newRow("groups of 16 inputs") << "q_groups"
+                                         << "sixteen";
+    QTest::newRow("groups too few") << "q_groups"
+                                    << "few";
+    QTest::newRow("groups begin late") << "q_groups"
+                                       << "late";
+    QTest::newRow("a stranger") << "q_perm"
+                                << "stranger";
+    QTest::newRow("given twice") << "q_perm"
+                                 << "again";
   }
   void loadingRefuses() {
     QFETCH(QString, key);

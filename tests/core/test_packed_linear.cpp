@@ -41,10 +41,11 @@ void addAll() {
   for (const Scheme* scheme : allSchemes())
     if (const Choice choice(*scheme); !choice.refusal({rows, columns}))
       QTest::newRow(choice.shortText().c_str()) << QString::fromStdString(choice.text());
-  for (const char* text : {"uniform:bits=2,granularity=group,group=32,symmetric=false", "uniform:bits=3,granularity=channel",
-                           "uniform:bits=8,granularity=tensor", "hqq:bits=4,group=64,axis=0", "hqq:bits=3,group=64,axis=1", "nf4:block=64,nested=true",
-                           "exl2:mix=6b:0.5@64+3b:0.5@32",
-                           "mbwq:mix=8b:0.25@32+4b:0.5@32+2b:0.25@32", "hadamard:block=64/uniform:bits=4,granularity=group,group=64"})
+  for (const char* text :
+       {"uniform:bits=2,granularity=group,group=32,symmetric=false", "uniform:bits=3,granularity=channel",
+        "uniform:bits=8,granularity=tensor", "hqq:bits=4,group=64,axis=0", "hqq:bits=3,group=64,axis=1",
+        "nf4:block=64,nested=true", "exl2:mix=6b:0.5@64+3b:0.5@32", "mbwq:mix=8b:0.25@32+4b:0.5@32+2b:0.25@32",
+        "hadamard:block=64/uniform:bits=4,granularity=group,group=64"})
     QTest::newRow(text) << text;
 }
 
@@ -52,11 +53,13 @@ struct Everything {
   std::vector<float> y, dx, dw, db;
 };
 
-Everything everything(const PackedLinear& layer, const std::vector<float>& x, const std::vector<float>& dy, const Context& context) {
+Everything everything(const PackedLinear& layer, const std::vector<float>& x, const std::vector<float>& dy,
+                      const Context& context) {
   const auto y = layer.forward(x, context), dx = layer.inputGradient(dy, context), db = layer.biasGradient(dy);
   Everything all{{}, {}, std::vector<float>(layer.inputs() * layer.outputs()), {}};
   const auto dw = layer.addWeightGradient(x, dy, all.dw, context);
-  for (const Error& error : {y ? Error{} : y.error(), dx ? Error{} : dx.error(), db ? Error{} : db.error(), dw ? Error{} : dw.error()})
+  for (const Error& error :
+       {y ? Error{} : y.error(), dx ? Error{} : dx.error(), db ? Error{} : db.error(), dw ? Error{} : dw.error()})
     if (!error.message.empty()) qFatal("%s", error.message.c_str());
   all.y = *y;
   all.dx = *dx;
@@ -80,7 +83,9 @@ class TestPackedLinear : public QObject {
     QVERIFY(layer.has_value());
     const Everything found = everything(*layer, x, dy, {});
     const auto at = [](const std::vector<float>& v, std::uint64_t i) { return static_cast<double>(v[i]); };
-    const auto near = [](float value, double sum, double size) { return std::fabs(static_cast<double>(value) - sum) <= 0x1p-24 * 64 * size; };
+    const auto near = [](float value, double sum, double size) {
+      return std::fabs(static_cast<double>(value) - sum) <= 0x1p-24 * 64 * size;
+    };
     for (std::uint64_t t = 0; t < tokens; ++t) {
       for (std::uint64_t n = 0; n < rows; ++n) {
         double sum = at(bias, n), size = std::fabs(sum);
@@ -92,7 +97,9 @@ class TestPackedLinear : public QObject {
       }
       for (std::uint64_t k = 0; k < columns; ++k) {
         double sum = 0, size = 1;
-        for (std::uint64_t n = 0; n < rows; ++n) sum += at(dy, t * rows + n) * at(w, n * columns + k), size += std::fabs(at(dy, t * rows + n) * at(w, n * columns + k));
+        for (std::uint64_t n = 0; n < rows; ++n)
+          sum += at(dy, t * rows + n) * at(w, n * columns + k),
+              size += std::fabs(at(dy, t * rows + n) * at(w, n * columns + k));
         QVERIFY(near(found.dx[t * columns + k], sum, size));
       }
     }
@@ -102,7 +109,9 @@ class TestPackedLinear : public QObject {
       QVERIFY(near(found.db[n], sums, 4 * tokens));
       for (std::uint64_t k = 0; k < columns; ++k) {
         double sum = 0, size = 0;
-        for (std::uint64_t t = 0; t < tokens; ++t) sum += at(dy, t * rows + n) * at(x, t * columns + k), size += std::fabs(at(dy, t * rows + n) * at(x, t * columns + k));
+        for (std::uint64_t t = 0; t < tokens; ++t)
+          sum += at(dy, t * rows + n) * at(x, t * columns + k),
+              size += std::fabs(at(dy, t * rows + n) * at(x, t * columns + k));
         QVERIFY(near(found.dw[n * columns + k], sum, size));
       }
     }
@@ -182,7 +191,8 @@ class TestPackedLinear : public QObject {
     const auto layer = PackedLinear::make("the layer", tensor);
     const auto x = numbers(columns, 1);
     const std::span<const float> all(x);
-    for (const auto& result : {layer->forward(all.first(columns - 1), {}), layer->forward({}, {}), layer->inputGradient(all, {})})
+    for (const auto& result :
+         {layer->forward(all.first(columns - 1), {}), layer->forward({}, {}), layer->inputGradient(all, {})})
       QVERIFY(!result && result.error().message.starts_with("the layer: "));
     std::vector<float> gradient(rows * columns);
     const auto dy = numbers(2 * rows, 2);

@@ -50,7 +50,9 @@ HandLayer handLayer(std::uint64_t outputs, std::vector<HandGroup> groups, std::u
   layer.nibble = [seed](std::uint64_t g, std::uint64_t n) { return static_cast<unsigned>(mixed(seed * 3 + g * 977 + n) % 16); };
   layer.maximum = [](std::uint64_t g) { return static_cast<std::uint16_t>(0x2C00 + 0x51 * (g % 8)); };
   const std::uint64_t inputs = layer.inputs();
-  layer.order = [permuted, inputs](std::uint64_t k) { return permuted ? (k * 29 + 11) % inputs : k; };  // inputs: no multiple of 29
+  layer.order = [permuted, inputs](std::uint64_t k) {
+    return permuted ? (k * 29 + 11) % inputs : k;
+  };  // inputs: no multiple of 29
   return layer;
 }
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The benchmark's rows of packed linear layers: one token against 4 and 8 bit weights in groups of 128. Their unit is the time
+// to read the packed bytes (codes, scales and offsets) once; the rows before theirs have pushed those out of the caches.
+#include "core/layers/factored_linear.h"
+#include "core/layers/packed_linear.h"
+#include "core/quant/layout.h"
+#include "core/run/bench_rows.h"
+#include "kernels/backend.h"
+#include "kernels/simd/simd_loops.h"
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+
+namespace nibble::benchmarks {
+namespace {
+
+constexpr std::uint64_t columns = 4096, group = 128;
+
+QuantizedTensor someWeights(std::uint64_t outputs, int bits) {
+  QuantizedTensor tensor;
+  tensor.rows = outputs;
+  tensor.columns = columns;
+  tensor.shape = {outputs, columns};
+  std::vector<std::uint8_t> codes(outputs * columns);
+  std::uint64_t x = 1;
+  for (std::uint8_t& code : codes) {
+    x = x * 6364136223846793005u + 1442695040888963407u;
+    code = static_cast<std::uint8_t>(x >> (64 - bits));
+  }
+  tensor.codes = Codes(std::move(codes));
+  tensor.width.uniform = static_cast<std::uint8_t>(bits);
+  tensor.layout = denseLayout(outputs * columns, bits);
+  tensor.rule = ValueRule::ScaleMinusZero;
+  const Grouping grouping = Grouping::blocks(outputs, columns, 1, group);
+  tensor.scale = Plane::numbers(grouping, std::vector<float>(grouping.groupCount(), 0.01f), Stored::F16);
+  tensor.zero = Plane::implied(grouping, static_cast<float>(1 << (bits - 1)));
+  return tensor;
+}
+
+// One layer of a width, made at its first use: the best of several repetitions counts.
+struct Layers {
+  std::optional<FactoredLinear> fast;
+  std::optional<PackedLinear> exact;
+};
+
+std::uint64_t packedSize(std::uint64_t outputs, int bits) {
+  return outputs * (columns * static_cast<std::uint64_t>(bits) / 8 + columns / group * 2 * sizeof(float));
+}
+
+Status prepare(Layers& layers, std::uint64_t outputs, int bits, const Context& context) {
+  if (layers.fast) return {};
+  auto made = FactoredLinear::make("benchmark", someWeights(outputs, bits), {}, context);
+  if (!made) return fail(made.error());
+  layers.fast = *std::move(made);
+  return {};
+}
+
+Status readPacked(const FactoredLinear& layer, const Context& context) {
+  std::atomic<std::uint64_t> sink{0};
+  const std::span<const std::byte> bytes = layer.packed();
+  const auto body = [&](std::size_t begin, std::size_t end) {
+    sink.fetch_xor(kernels::simd::readAll(reinterpret_cast<const float*>(bytes.data()) + begin, end - begin),
+                   std::memory_order_relaxed);
+  };
+  context.backend->parallelFor(bytes.size() / sizeof(float), 32 * 1024, body);
+  return {};
+}
+
+void addWidth(std::vector<Row>& rows, std::span<const float> x, std::uint64_t outputs, int bits, const Context& context) {
+  const auto layers = std::make_shared<Layers>();
+  const std::string name = "packed " + std::to_string(bits) + " bit g128";
+  const std::uint64_t weights = outputs * columns, bytes = packedSize(outputs, bits);
+  const auto add = [&](const std::string& what, double goal, auto work) {
+    rows.push_back({name + what, weights, goal,
+                    [=]() -> Status {
+                      Context own = context;
+                      own.progress = nullptr;
+                      NIBBLE_TRY(prepare(*layers, outputs, bits, own));
+                      return work(*layers, own);
+                    },
+                    bytes});
+  };
+  add(", its bytes read once", 0, [](Layers& made, const Context& own) { return readPacked(*made.fast, own); });
+  for (const auto& [activations, what, goal] :
+       {std::tuple{Activations::Bytes, " x 8-bit activations", 1.3}, {Activations::Floats, " x float activations", 2.6}})
+    add(what, goal, [x, activations = activations](Layers& made, const Context& own) -> Status {
+      const auto y = made.fast->forward(x, activations, own);
+      return y ? Status() : fail(y.error());
+    });
+}
+
+}  // namespace
+
+void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& context) {
+  const std::uint64_t outputs = buffers.weights().size() / columns;
+  if (outputs == 0) return;
+  const std::span<const float> x = buffers.weights().first(columns);
+  for (const int bits : {4, 8}) addWidth(rows, x, outputs, bits, context);
+  const std::uint64_t few = std::max<std::uint64_t>(outputs / 16, 1);
+  const auto layers = std::make_shared<Layers>();
+  rows.push_back({"4 bit g128 decoded in tiles x float activations", few * columns, 0, [=, &context]() -> Status {
+                    if (!layers->exact) {
+                      auto made = PackedLinear::make("benchmark", someWeights(few, 4));
+                      if (!made) return fail(made.error());
+                      layers->exact = *std::move(made);
+                    }
+                    Context own = context;
+                    own.progress = nullptr;
+                    const auto y = layers->exact->forward(x, own);
+                    return y ? Status() : fail(y.error());
+                  }});
+}
+
+}  // namespace nibble::benchmarks

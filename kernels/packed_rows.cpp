@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "kernels/packed_rows.h"
+
+#include "kernels/backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace nibble::kernels {
+
+void packBlock(std::span<const PackedRun> runs, const std::uint8_t* codes, std::size_t codeStep, const float* scales,
+               const float* offsets, std::byte* block) {
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const PackedRun& run = runs[r];
+    float parameters[2 * packedOutputs];
+    for (std::size_t n = 0; n < packedOutputs; ++n) {
+      parameters[n] = scales[n * runs.size() + r];
+      parameters[packedOutputs + n] = offsets[n * runs.size() + r];
+    }
+    std::memcpy(block, parameters, packedParameters);
+    block += packedParameters;
+    for (std::size_t n = 0; n < packedOutputs; ++n) {
+      const std::uint8_t* from = codes + n * codeStep + run.first;
+      for (std::size_t w = 0; w < run.words(); ++w, block += 2) {
+        unsigned word = 0;
+        for (std::size_t j = 0; j < run.fields(); ++j)
+          word |= static_cast<unsigned>(from[j * run.words() + w]) << (j * run.bits);
+        const auto bits = static_cast<std::uint16_t>(word);
+        std::memcpy(block, &bits, 2);
+      }
+    }
+  }
+}
+
+void quantizeInputs(std::span<const PackedRun> runs, const float* x, std::int16_t* codes, std::int8_t* pairs, float* scales,
+                    float* sums) {
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const PackedRun& run = runs[r];
+    float largest = 0;
+    for (std::size_t k = run.first; k < run.first + run.inputs; ++k) largest = std::max(largest, std::fabs(x[k]));
+    const float scale = largest / 127.0f, inverse = largest == 0 ? 0 : 127.0f / largest;
+    std::int32_t sum = 0;
+    for (std::size_t k = run.first; k < run.first + run.inputs; ++k) {
+      codes[k] = static_cast<std::int16_t>(std::clamp(std::nearbyint(x[k] * inverse), -127.0f, 127.0f));
+      sum += codes[k];
+    }
+    scales[r] = scale;
+    sums[r] = scale * static_cast<float>(sum);
+    if (run.bits != 4) continue;
+    std::int8_t* to = pairs + run.first;
+    for (std::size_t c = 0; c < run.words(); c += run.chunk())
+      for (std::size_t j = 0; j < 2; ++j)
+        for (std::size_t w = c; w < c + run.chunk(); ++w)
+          for (const std::size_t field : {j, j + 2})
+            *to++ = static_cast<std::int8_t>(codes[run.first + field * run.words() + w]);
+  }
+}
+
+void arrangeInputs(std::span<const PackedRun> runs, const float* x, float* arranged, float* sums) {
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const PackedRun& run = runs[r];
+    double sum = 0;
+    for (std::size_t k = run.first; k < run.first + run.inputs; ++k) sum += static_cast<double>(x[k]);
+    sums[r] = static_cast<float>(sum);
+    for (std::size_t c = 0; c < run.words(); c += run.chunk())
+      for (std::size_t half = 0; half < 2; ++half)
+        for (std::size_t j = 0; j < run.fields(); ++j)
+          for (std::size_t w = half; w < run.chunk(); w += 2)
+            *arranged++ =
+                x[run.first + j * run.words() + c + w] * (1.0f / static_cast<float>(1u << shiftOfField(run, half, j)));
+  }
+}
+
+const PackedLoops& packedLoops(const Backend& backend) {
+  return backend.name() == "host" ? hostPackedLoops() : simdPackedLoops();
+}
+
+}  // namespace nibble::kernels
