@@ -4,7 +4,9 @@
 #include "core/base/contracts.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <bitset>
 #include <cmath>
 
 namespace nibble {
@@ -306,6 +308,34 @@ void decodeFast(const QuantizedTensor& tensor, std::uint64_t begin, std::span<fl
   }
 }
 
+// Fast path: half-precision arithmetic over runs of the same parameters; each code of a run is worked out once.
+bool hasHalfPath(const QuantizedTensor& tensor) {
+  constexpr std::uint64_t worthwhile = 8;  // weights of a run
+  const auto isLong = [](const std::optional<Plane>& plane) { return !plane || plane->grouping.runLength(0) >= worthwhile; };
+  return tensor.levels.kind == Levels::Kind::Identity && tensor.arithmetic.step == FloatType::F16 &&
+         tensor.arithmetic.result == FloatType::F16 && tensor.signs.empty() && tensor.codes.as<std::uint8_t>() != nullptr &&
+         tensor.weightCount() != 0 && isLong(tensor.scale) && isLong(tensor.zero);
+}
+
+void decodeHalves(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data();
+  std::array<float, 256> values;
+  for (std::uint64_t index = begin; index < begin + out.size();) {
+    const Run run = runAt(tensor, index, begin + out.size());
+    std::bitset<256> known;
+    for (std::uint64_t i = index; i < index + run.length; ++i) {
+      const std::uint8_t code = codes[i];
+      if (!known[code]) {
+        known[code] = true;
+        values[code] =
+            applyRule(tensor.rule, tensor.arithmetic, tensor.scale.has_value(), static_cast<float>(code), run.scale, run.zero);
+      }
+      out[i - begin] = values[code];
+    }
+    index += run.length;
+  }
+}
+
 using StoredDecoder = void (*)(const QuantizedTensor&, std::uint64_t, std::span<float>);
 
 void decodeWith(StoredDecoder decodeStoredOrder, const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
@@ -327,7 +357,11 @@ bool decodesByRow(const QuantizedTensor& tensor) {
 }
 
 void decode(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  decodeWith(hasFastPath(tensor) ? decodeFast : hasVectorPath(tensor) ? decodeVectors : decodeStored, tensor, begin, out);
+  decodeWith(hasFastPath(tensor)     ? decodeFast
+             : hasVectorPath(tensor) ? decodeVectors
+             : hasHalfPath(tensor)   ? decodeHalves
+                                     : decodeStored,
+             tensor, begin, out);
 }
 
 void decodeLiterally(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The benchmark's rows of packed linear layers: one token against 4 and 8 bit weights in groups of 128. Their unit is the time
-// to read the packed bytes (codes, scales and offsets) once; the rows before theirs have pushed those out of the caches.
+// to read the packed bytes (codes, scales and offsets) once.
 #include "core/layers/factored_linear.h"
 #include "core/layers/packed_linear.h"
 #include "core/quant/layout.h"
@@ -9,6 +9,7 @@
 #include "kernels/simd/simd_loops.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <optional>
 
@@ -67,28 +68,27 @@ Status readPacked(const FactoredLinear& layer, const Context& context) {
   return {};
 }
 
-void addWidth(std::vector<Row>& rows, std::span<const float> x, std::uint64_t outputs, int bits, const Context& context) {
-  const auto layers = std::make_shared<Layers>();
-  const std::string name = "packed " + std::to_string(bits) + " bit g128";
-  const std::uint64_t weights = outputs * columns, bytes = packedSize(outputs, bits);
-  const auto add = [&](const std::string& what, double goal, auto work) {
-    rows.push_back({name + what, weights, goal,
-                    [=]() -> Status {
-                      Context own = context;
-                      own.progress = nullptr;
-                      NIBBLE_TRY(prepare(*layers, outputs, bits, own));
-                      return work(*layers, own);
-                    },
-                    bytes});
-  };
-  add(", its bytes read once", 0, [](Layers& made, const Context& own) { return readPacked(*made.fast, own); });
-  for (const auto& [activations, what, goal] :
-       {std::tuple{Activations::Bytes, " x 8-bit activations", 1.3}, {Activations::Floats, " x float activations", 2.6}})
-    add(what, goal, [x, activations = activations](Layers& made, const Context& own) -> Status {
-      const auto y = made.fast->forward(x, activations, own);
-      return y ? Status() : fail(y.error());
-    });
+using Work = Status (*)(const FactoredLinear& layer, std::span<const float> x, const Context& context);
+
+Status readOnce(const FactoredLinear& layer, std::span<const float>, const Context& context) {
+  return readPacked(layer, context);
 }
+
+template <Activations activations>
+Status multiply(const FactoredLinear& layer, std::span<const float> x, const Context& context) {
+  const auto y = layer.forward(x, activations, context);
+  return y ? Status() : fail(y.error());
+}
+
+struct Kind {
+  const char* what;
+  double goal;
+  Work work;
+};
+
+constexpr Kind kinds[] = {{", its bytes read once", 0, readOnce},
+                          {" x 8-bit activations", 1.3, multiply<Activations::Bytes>},
+                          {" x float activations", 2.6, multiply<Activations::Floats>}};
 
 }  // namespace
 
@@ -96,7 +96,19 @@ void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& cont
   const std::uint64_t outputs = buffers.weights().size() / columns;
   if (outputs == 0) return;
   const std::span<const float> x = buffers.weights().first(columns);
-  for (const int bits : {4, 8}) addWidth(rows, x, outputs, bits, context);
+  const std::array<std::shared_ptr<Layers>, 2> both{std::make_shared<Layers>(), std::make_shared<Layers>()};
+  // A width's rows stand apart: the bytes of the other one push its own out of the caches.
+  for (const Kind& kind : kinds) {
+    for (const int bits : {4, 8})
+      rows.push_back({"packed " + std::to_string(bits) + " bit g128" + kind.what, outputs * columns, kind.goal,
+                      [=, &context, made = both[bits / 8], work = kind.work]() -> Status {
+                        Context own = context;
+                        own.progress = nullptr;
+                        NIBBLE_TRY(prepare(*made, outputs, bits, own));
+                        return work(*made->fast, x, own);
+                      },
+                      packedSize(outputs, bits)});
+  }
   const std::uint64_t few = std::max<std::uint64_t>(outputs / 16, 1);
   const auto layers = std::make_shared<Layers>();
   rows.push_back({"4 bit g128 decoded in tiles x float activations", few * columns, 0, [=, &context]() -> Status {

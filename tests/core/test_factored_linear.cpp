@@ -7,6 +7,7 @@
 #include "core/run/run.h"
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
+#include "kernels/simd/simd_loops.h"
 #include "tests/support/mbwq_layers.h"
 
 #include <QtTest>
@@ -52,7 +53,10 @@ std::vector<PackedRun> runsOf(std::uint64_t seed) {
 class TestFactoredLinear : public QObject {
   Q_OBJECT
  private slots:
-  void cleanup() { kernels::setThreadCount(0); }
+  void cleanup() {
+    kernels::setThreadCount(0);
+    kernels::simd::useTarget(0);
+  }
 
   // The raw loops on random blocks: host and SIMD to the bit, and what they should be from codes, scales and offsets.
   void loopsOnRandomBlocks() {
@@ -80,11 +84,14 @@ class TestFactoredLinear : public QObject {
       std::vector<float> host(4), simd(4), hostFloat(4), simdFloat(4);
       kernels::hostPackedLoops().byteProducts(runs, block.data(), {xCodes.data(), xPairs.data(), xScales.data(), xSums.data()},
                                               host.data());
-      kernels::simdPackedLoops().byteProducts(runs, block.data(), {xCodes.data(), xPairs.data(), xScales.data(), xSums.data()},
-                                              simd.data());
       kernels::hostPackedLoops().floatProducts(runs, block.data(), {arranged.data(), sums.data()}, hostFloat.data());
-      kernels::simdPackedLoops().floatProducts(runs, block.data(), {arranged.data(), sums.data()}, simdFloat.data());
-      QVERIFY2(same(host, simd) && same(hostFloat, simdFloat), qPrintable(QString::number(seed)));
+      for (const std::int64_t target : kernels::simd::targets()) {
+        kernels::simd::useTarget(target);
+        kernels::simdPackedLoops().byteProducts(runs, block.data(),
+                                                {xCodes.data(), xPairs.data(), xScales.data(), xSums.data()}, simd.data());
+        kernels::simdPackedLoops().floatProducts(runs, block.data(), {arranged.data(), sums.data()}, simdFloat.data());
+        QVERIFY2(same(host, simd) && same(hostFloat, simdFloat), qPrintable(QString("%1, target %2").arg(seed).arg(target)));
+      }
       for (std::size_t n = 0; n < 4; ++n) {
         float expected = 0;  // the formula of the bytes, to the bit
         double exact = 0, size = 0;

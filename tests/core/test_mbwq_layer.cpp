@@ -204,6 +204,22 @@ class TestMbwqLayer : public QObject {
     QVERIFY(!uniformToWeights(own[0], own[1], own[2], 96, 4, own[3]));
   }
 
+  // The fast path of the decoder for half arithmetic, from any place to any place.
+  void fastDecodingIsLiteralDecoding() {
+    for (const bool mixed : {true, false}) {
+      const auto hand = mixed ? test::handLayer(7, allWidths, 4, true) : test::handLayer(7, {{4, 128}, {4, 128}}, 4, false);
+      const MbwqLayer layer = mixed ? test::mixedLayer(hand) : test::uniformLayer(hand);
+      const std::uint64_t count = layer.stored().weightCount();
+      for (const auto& [begin, end] :
+           {std::pair<std::uint64_t, std::uint64_t>{0, count}, {5, 6}, {31, 33}, {40, 900}, {count - 3, count}}) {
+        std::vector<float> fast(end - begin), literal(end - begin);
+        decode(layer.stored(), begin, fast);
+        decodeLiterally(layer.stored(), begin, literal);
+        QVERIFY(same(fast, literal));
+      }
+    }
+  }
+
   // ---- products
 
   void forwardAgainstDouble_data() {

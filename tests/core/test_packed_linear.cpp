@@ -8,6 +8,7 @@
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
 #include "kernels/linear.h"
+#include "kernels/simd/simd_loops.h"
 
 #include <QtTest>
 
@@ -72,7 +73,10 @@ Everything everything(const PackedLinear& layer, const std::vector<float>& x, co
 class TestPackedLinear : public QObject {
   Q_OBJECT
  private slots:
-  void cleanup() { kernels::setThreadCount(0); }
+  void cleanup() {
+    kernels::setThreadCount(0);
+    kernels::simd::useTarget(0);
+  }
 
   void againstDouble_data() { addAll(); }
   void againstDouble() {
@@ -144,13 +148,18 @@ class TestPackedLinear : public QObject {
         const auto a = numbers(3 * size, size), b = numbers(others * size, size + 1);
         std::vector<float> first(3 * others), second(first);
         host.floatProducts(a.data(), 3, b.data(), others, size, first.data());
-        simd.floatProducts(a.data(), 3, b.data(), others, size, second.data());
-        QVERIFY(same(first, second));
         const auto factors = numbers(3 * others + 8, size + 2);
-        std::vector<float> out = numbers(3 * (size + 2), 9), other = out;
+        const std::vector<float> start = numbers(3 * (size + 2), 9);
+        std::vector<float> out = start;
         host.addProducts({factors.data(), 1, 3}, 3, {b.data(), size, 1}, others, size, {out.data(), size + 2, 1});
-        simd.addProducts({factors.data(), 1, 3}, 3, {b.data(), size, 1}, others, size, {other.data(), size + 2, 1});
-        QVERIFY(same(out, other));
+        for (const std::int64_t target : kernels::simd::targets()) {
+          kernels::simd::useTarget(target);
+          simd.floatProducts(a.data(), 3, b.data(), others, size, second.data());
+          QVERIFY(same(first, second));
+          std::vector<float> other = start;
+          simd.addProducts({factors.data(), 1, 3}, 3, {b.data(), size, 1}, others, size, {other.data(), size + 2, 1});
+          QVERIFY(same(out, other));
+        }
       }
     }
   }
