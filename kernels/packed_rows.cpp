@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace nibble::kernels {
 
@@ -39,7 +40,9 @@ void quantizeInputs(std::span<const PackedRun> runs, const float* x, std::int16_
     const PackedRun& run = runs[r];
     float largest = 0;
     for (std::size_t k = run.first; k < run.first + run.inputs; ++k) largest = std::max(largest, std::fabs(x[k]));
-    const float scale = largest / 127.0f, inverse = largest == 0 ? 0 : 127.0f / largest;
+    // Where all inputs are 0, or so small that float32 has no inverse of the largest, they count as 0.
+    const bool vanish = !(127.0f / largest <= std::numeric_limits<float>::max());
+    const float scale = vanish ? 0 : largest / 127.0f, inverse = vanish ? 0 : 127.0f / largest;
     std::int32_t sum = 0;
     for (std::size_t k = run.first; k < run.first + run.inputs; ++k) {
       codes[k] = static_cast<std::int16_t>(std::clamp(std::nearbyint(x[k] * inverse), -127.0f, 127.0f));

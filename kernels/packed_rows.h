@@ -12,10 +12,10 @@
 //   bytes   y = sum over runs, in order: y += float(I) (scale sx); y += offset X      I = sum code c, exact, in 32 bits
 //           x ~ sx c of a run: sx = max |x| / 127, c = rne(x (127 / max |x|)), X = sx sum c
 //   floats  y = sum over runs, in order: y += scale D; y += offset X                  X = float(sum x), summed in double
-//           D = sum code x by lanes: words go in chunks of 16, or 8 where W is no multiple of 16; lane p takes words 2p (fields
-//           in order) and then 2p + 1 of each chunk; lanes are added as ((0 + 2) + (1 + 3)) + ((4 + 6) + (5 + 7)). Two words
-//           are 32 bits: the field that begins at bit s is multiplied where it stands, code 2^s by x 2^-s (but for the last
-//           one, which would be negative), so that no shift is needed
+//           D = sum code x by lanes: words go in chunks of 16, or 8 where W is no multiple of 16; lane p adds words 2p of each
+//           chunk, fields in order, and words 2p + 1 apart; the two are added, then the lanes as
+//           ((0 + 2) + (1 + 3)) + ((4 + 6) + (5 + 7)). Two words are 32 bits: the field that begins at bit s is multiplied
+//           where it stands, code 2^s by x 2^-s, so that no shift is needed (but for the last one, which would be negative)
 // Every operation is rounded to float32 by itself: host and SIMD loops give the same bits.
 #pragma once
 #include <cstddef>

@@ -29,13 +29,14 @@ std::int32_t byteProduct(const PackedRun& run, const std::byte* words, const std
 
 float floatProduct(const PackedRun& run, const std::byte* words, const float* x) {
   const int mask = (1 << run.bits) - 1;
-  float lanes[8] = {};
+  float lanes[8] = {}, odd[8] = {};
   for (std::size_t c = 0; c < run.words(); c += run.chunk())
     for (std::size_t half = 0; half < 2; ++half)
       for (std::size_t j = 0; j < run.fields(); ++j)
         for (std::size_t p = 0; p < run.chunk() / 2; ++p, ++x)
-          lanes[p] +=
+          (half == 0 ? lanes : odd)[p] +=
               *x * static_cast<float>((wordAt(words, c + 2 * p + half) >> (j * run.bits) & mask) << shiftOfField(run, half, j));
+  for (std::size_t p = 0; p < 8; ++p) lanes[p] += odd[p];
   return ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) + ((lanes[4] + lanes[6]) + (lanes[5] + lanes[7]));
 }
 

@@ -139,6 +139,20 @@ class TestFactoredLinear : public QObject {
     }
   }
 
+  void inputsOfNothing() {
+    const std::vector<PackedRun> runs{{0, 32, 4}};
+    for (const float value : {0.0f, -0.0f, 1e-44f, -1e-38f, 3e38f}) {
+      std::vector<float> x(32, value), scales(1), sums(1);
+      std::vector<std::int16_t> codes(32, 99);
+      std::vector<std::int8_t> pairs(32, 99);
+      kernels::quantizeInputs(runs, x.data(), codes.data(), pairs.data(), scales.data(), sums.data());
+      for (std::size_t k = 0; k < 32; ++k) {
+        QCOMPARE(int{codes[k]}, int{pairs[k]});
+        QVERIFY(std::fabs(static_cast<float>(codes[k]) * scales[0] - value) <= std::max(1e-36f, 1e-6f * std::fabs(value)));
+      }
+    }
+  }
+
   // Sums near the limit of 32 bits.
   void theLongestRun() {
     const std::vector<PackedRun> runs{{0, kernels::mostPackedInputs, 8}};
