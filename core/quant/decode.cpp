@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <bitset>
 #include <cmath>
 
 namespace nibble {
@@ -47,8 +46,8 @@ float roundOnce(FloatType type, double value) {
   if (type == FloatType::F32 || static_cast<double>(nearest) == value || !std::isfinite(nearest))
     return kernels::roundTo(type, nearest);
   const bool beyond = std::fabs(static_cast<double>(nearest)) > std::fabs(value);
-  const float towardsZero = beyond ? std::nextafter(nearest, 0.0f) : nearest;
-  return kernels::roundTo(type, std::bit_cast<float>(std::bit_cast<std::uint32_t>(towardsZero) | 1u));
+  const std::uint32_t towardsZero = std::bit_cast<std::uint32_t>(nearest) - (beyond ? 1u : 0u);  // the float before it
+  return kernels::roundTo(type, std::bit_cast<float>(towardsZero | 1u));
 }
 
 }  // namespace
@@ -308,7 +307,7 @@ void decodeFast(const QuantizedTensor& tensor, std::uint64_t begin, std::span<fl
   }
 }
 
-// Fast path: half-precision arithmetic over runs of the same parameters; each code of a run is worked out once.
+// Fast path: half-precision arithmetic over runs of the same parameters.
 bool hasHalfPath(const QuantizedTensor& tensor) {
   constexpr std::uint64_t worthwhile = 8;  // weights of a run
   const auto isLong = [](const std::optional<Plane>& plane) { return !plane || plane->grouping.runLength(0) >= worthwhile; };
@@ -317,22 +316,58 @@ bool hasHalfPath(const QuantizedTensor& tensor) {
          tensor.weightCount() != 0 && isLong(tensor.scale) && isLong(tensor.zero);
 }
 
-void decodeHalves(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data();
-  std::array<float, 256> values;
-  for (std::uint64_t index = begin; index < begin + out.size();) {
-    const Run run = runAt(tensor, index, begin + out.size());
-    std::bitset<256> known;
-    for (std::uint64_t i = index; i < index + run.length; ++i) {
-      const std::uint8_t code = codes[i];
-      if (!known[code]) {
-        known[code] = true;
-        values[code] =
-            applyRule(tensor.rule, tensor.arithmetic, tensor.scale.has_value(), static_cast<float>(code), run.scale, run.zero);
-      }
-      out[i - begin] = values[code];
+// half(scale code + zero), one rounding, as applyRule has it, without its questions. A normal half is a float32 whose last 13 bits
+// are 0.
+float fusedHalf(float scale, float code, float zero) {
+  constexpr std::uint32_t smallestNormal = 0x38800000u, toInfinity = 0x477FF000u;
+  const double exact = static_cast<double>(scale) * code + zero;
+  const auto nearest = static_cast<float>(exact);
+  const double back = nearest;
+  std::uint32_t bits = std::bit_cast<std::uint32_t>(nearest);
+  bits = (bits - (std::fabs(back) > std::fabs(exact) ? 1u : 0u)) | (back != exact ? 1u : 0u);  // rounded to odd, as in roundOnce
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude < smallestNormal || magnitude >= toInfinity) return kernels::roundTo(FloatType::F16, std::bit_cast<float>(bits));
+  return std::bit_cast<float>((bits + 0xFFFu + (bits >> 13 & 1u)) & 0xFFFFE000u);
+}
+
+// The same for the other rules: each code of a run is worked out once.
+class RunValues {
+ public:
+  void start(const QuantizedTensor& tensor, const Run& run) {
+    m_tensor = &tensor;
+    m_run = run;
+    ++m_number;
+  }
+  float operator()(std::uint8_t code) {
+    if (m_knownAt[code] != m_number) {
+      m_knownAt[code] = m_number;
+      m_values[code] = applyRule(m_tensor->rule, m_tensor->arithmetic, m_tensor->scale.has_value(), static_cast<float>(code),
+                                 m_run.scale, m_run.zero);
     }
-    index += run.length;
+    return m_values[code];
+  }
+
+ private:
+  const QuantizedTensor* m_tensor = nullptr;
+  Run m_run;
+  std::uint64_t m_number = 0;
+  std::array<std::uint64_t, 256> m_knownAt{};  // the run, counted from 1, that a code's value is of
+  std::array<float, 256> m_values;
+};
+
+void decodeHalves(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
+  const bool fused = tensor.rule == ValueRule::ScalePlusBias && tensor.arithmetic == Arithmetic{FloatType::F16, FloatType::F16, true};
+  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data() + begin;
+  RunValues values;
+  for (std::uint64_t i = 0; i < out.size();) {
+    const Run run = runAt(tensor, begin + i, begin + out.size());
+    const std::uint64_t end = i + run.length;
+    if (fused) {
+      for (; i < end; ++i) out[i] = fusedHalf(run.scale, codes[i], run.zero);
+    } else {
+      values.start(tensor, run);
+      for (; i < end; ++i) out[i] = values(codes[i]);
+    }
   }
 }
 

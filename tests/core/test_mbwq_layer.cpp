@@ -220,6 +220,34 @@ class TestMbwqLayer : public QObject {
     }
   }
 
+  // Of scales and zeros of every size, subnormal and overflowing ones among them; fused or rounded step by step.
+  void fastDecodingOfAnyHalves() {
+    QuantizedTensor tensor = test::mixedLayer(test::handLayer(64, allWidths, 4, true)).stored();
+    std::uint32_t state = 1;
+    const auto any = [&] {
+      state = state * 1664525u + 1013904223u;
+      const auto bits = static_cast<std::uint16_t>(state >> 16);
+      return (bits & 0x7C00u) == 0x7C00u ? 1.0f : kernels::halfToFloat(bits);
+    };
+    std::size_t infinite = 0, subnormal = 0;
+    for (int round = 0; round < 20; ++round) {
+      for (float& scale : tensor.scale->values) scale = any();
+      for (float& zero : tensor.zero->values) zero = any();
+      for (const bool fused : {true, false}) {
+        tensor.arithmetic.fused = fused;
+        std::vector<float> fast(tensor.weightCount()), literal(fast.size());
+        decode(tensor, 0, fast);
+        decodeLiterally(tensor, 0, literal);
+        QVERIFY(same(fast, literal));
+        for (const float value : fast) {
+          infinite += std::isinf(value) ? 1 : 0;
+          subnormal += value != 0 && std::fabs(value) < 0x1p-14f ? 1 : 0;
+        }
+      }
+    }
+    QVERIFY(infinite > 100 && subnormal > 10);
+  }
+
   // ---- products
 
   void forwardAgainstDouble_data() {
