@@ -2,6 +2,7 @@
 // nibblescope-cli: the engine without a window. Wiring only; each command is a file under app/commands.
 #include "app/interrupt.h"
 #include "app/program.h"
+#include "kernels/backend.h"
 
 #include <cstdio>
 #include <new>
@@ -42,6 +43,8 @@ int execute(const GlobalOptions& options, const Action& action, const Interrupt&
   Program program(options, interrupt.token());
   if (const auto started = program.start(); !started) return report(started.error());
   const auto status = action(program);
+  if (const std::string notice = program.backend().notice(); !notice.empty())
+    program.warn("backend " + std::string(program.backend().name()) + ": " + notice);
   if (!status) return report(status.error());
   if (const auto written = program.flush(); !written) return report(written.error());
   return finish(*status);

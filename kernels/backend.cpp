@@ -25,6 +25,7 @@ std::span<const Backend* const> allBackends() {
   return backends;
 }
 
+// Not cuda: it was never measured, and strips that come from and go back to memory pass a slower bus than the memory itself.
 const Backend& defaultBackend() {
   return simdBackend();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The backends: the same arithmetic on raw views, by reference loops (host), by SIMD and threads (simd), later by CUDA (cuda).
+// The backends: the same arithmetic on raw views, by reference loops (host), by SIMD and threads (simd), by CUDA (cuda).
 // Codes, ranges and every sum that decides a code are equal on all of them to the bit; error sums agree to 1e-12 relative.
 // Tests, the command line and the window loop over `allBackends()`. All calls are synchronous, thread-safe and re-entrant.
 // Rounding is half to even. Inputs are finite (callers check with firstNonFinite).
@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace nibble::kernels {
@@ -74,6 +75,9 @@ class Backend {
   [[nodiscard]] virtual std::string_view description() const = 0;  // "AVX2, 2 threads"
   // Empty when it can run on this machine, else why not.
   [[nodiscard]] virtual std::string_view unusableReason() const { return {}; }
+  // Empty, or what people should hear about work done so far: that parts of it, or all from some time on, were done elsewhere.
+  // Results are the same.
+  [[nodiscard]] virtual std::string notice() const { return {}; }
 
   // Runs body(begin, end) over [0, count) in pieces of `grain` (the last one shorter), in parallel where the backend has
   // threads.
@@ -147,7 +151,7 @@ struct RangeBody {
 
 // host, simd, cuda: in this order, usable or not.
 std::span<const Backend* const> allBackends();
-// The fastest usable one.
+// The fastest for weights in memory: simd.
 const Backend& defaultBackend();
 // By name ("auto" is the default one); null when there is none of that name.
 const Backend* findBackend(std::string_view name);

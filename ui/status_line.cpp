@@ -132,8 +132,12 @@ void StatusLine::refresh() {
 
 void StatusLine::showState() {
   const auto& backend = m_session.backend();
-  m_backend->setText(tr("cpu/%1, %2").arg(string(backend.name()), counted(kernels::threadCount(), tr("%1 thread"), tr("%1 threads"))));
-  m_backend->setToolTip(tr("%1: %2; click to change it").arg(string(backend.name()), string(backend.description())));
+  const bool onDevice = backend.name() == "cuda";
+  m_backend->setText(tr("%1/%2, %3").arg(onDevice ? tr("gpu") : tr("cpu"), string(backend.name()), counted(kernels::threadCount(), tr("%1 thread"), tr("%1 threads"))));
+  QString about = tr("%1: %2; click to change it").arg(string(backend.name()), string(backend.description()));
+  for (const auto* other : kernels::allBackends())
+    if (const std::string notice = other->notice(); !notice.empty()) about += tr("\n%1: %2").arg(string(other->name()), QString::fromStdString(notice));
+  m_backend->setToolTip(about);
   const auto& file = m_session.state().file;
   const std::uint64_t mapped = file ? file->weights->checkpoint().mappedBytes() : 0;
   m_mapped->setText(mapped == 0 ? tr("0 MiB mapped") : tr("%1 mapped").arg(formatSize(mapped)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The place of the CUDA backend in the list. The kernels beside this file are a library of their own (nibble_cuda) that no host
-// code calls yet: the entry says so and must not be called.
+// The CUDA backend's place in the list: over NVIDIA's runtime where the program was built with nvcc, else with the reason why
+// not. Usable is asked of the machine at the first call of unusableReason().
 #pragma once
 #include "kernels/backend.h"
 

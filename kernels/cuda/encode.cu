@@ -18,6 +18,7 @@
 #include "kernels/cuda/encode.h"
 
 #include "kernels/cuda/measure.h"
+#include "kernels/cuda/reduce.h"
 
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 namespace {
@@ -233,7 +234,7 @@ Outcome launchEncode(const GroupView& view, const AffineCodes& how, const float*
   const Binning bin(wanted.low, wanted.high, wanted.bins);
   Outcome outcome = launch(takesQuads(view, codes) ? encodeRuns<4> : encodeRuns<1>, cut.grid, sumThreads, sharedFor(wanted),
                            stream, view, how, scale, zero, valueScale, cut.parts, codes, wanted, bin);
-  if (!outcome.ok() || measure == nullptr) return outcome;
+  if (!outcome.ok() || measure == nullptr || measure->sums == nullptr) return outcome;
   return launchAddSums(wanted.parts, cut.grid.x, wanted.sums, stream);
 }
 
@@ -248,7 +249,7 @@ Outcome launchQuantize(const GroupView& view, const AffineCodes& how, float* sca
       quads ? (few ? quantizeRuns<4, 1> : quantizeRuns<4, 8>) : (few ? quantizeRuns<1, 4> : quantizeRuns<1, 32>);
   Outcome outcome =
       launch(kernel, cut.grid, sumThreads, sharedFor(measure), stream, view, how, scale, zero, codes, measure, bin);
-  if (!outcome.ok() || measure.parts == nullptr) return outcome;
+  if (!outcome.ok() || measure.parts == nullptr || measure.sums == nullptr) return outcome;
   return launchAddSums(measure.parts, cut.grid.x, measure.sums, stream);
 }
 

@@ -4,11 +4,12 @@
 #pragma once
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/sum_parts.h"
 
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 
-// What is measured on the way, where anything is: parts of sums (encodeScratch doubles), then their total; error bins.
+// What is measured on the way, where anything is: parts of sums (encodeScratch doubles), their total where one is wanted, error
+// bins.
 struct Measure {
   double* parts = nullptr;
   double* sums = nullptr;

@@ -14,6 +14,8 @@
 // bound findNonFinite registers 32 shared 0
 #include "kernels/cuda/measure.h"
 
+#include "kernels/cuda/reduce.h"
+
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 namespace {
 
@@ -142,6 +144,7 @@ Outcome launchErrorSums(const float* weights, const float* reconstructed, std::s
                              reconstructed, count, scratch);
     if (!outcome.ok()) return outcome;
   }
+  if (sums == nullptr) return {};
   return launchAddSums(scratch, blocks, sums, stream);
 }
 

@@ -4,14 +4,14 @@
 #pragma once
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/sum_parts.h"
 #include "kernels/math/statistics.h"
 
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 
 // Doubles of scratch for the sums of `count` pairs, and of blocks that leave parts.
 std::size_t sumsScratch(std::size_t count);
-// sums[sumFields]: error, its square, the weight's square, weight times error, the largest magnitude.
+// sums[sumFields]; null: only the blocks' parts are left, in scratch.
 Outcome launchErrorSums(const float* weights, const float* reconstructed, std::size_t count, double* scratch, double* sums,
                         Stream stream);
 // Adds the parts that `blocks` blocks stored with storeBlockSums.

@@ -4,12 +4,11 @@
 #pragma once
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/sum_parts.h"
 #include "kernels/math/affine.h"
 #include "kernels/math/statistics.h"
 
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
-
-inline constexpr unsigned sumThreads = 256, sumWarps = sumThreads / 32;
 
 NIBBLE_DEVICE Range warpRange(Range range) {
   for (unsigned distance = 16; distance > 0; distance /= 2) {
@@ -34,11 +33,6 @@ NIBBLE_DEVICE float warpMax(float value) {
   return value;
 }
 
-// Error sums of a block as they lie in memory: five numbers (the last is the maximum).
-inline constexpr std::size_t sumFields = 5;
-// Shared memory the block's sums take, from its start on.
-inline constexpr std::size_t blockSumsBytes = sumWarps * sumFields * sizeof(double);
-
 // Adds the sums of a block of sumThreads threads and stores them to out[sumFields]. All threads call it.
 NIBBLE_DEVICE void storeBlockSums(const ErrorSums& mine, double* out) {
   const unsigned lane = threadIndex() % 32, warp = threadIndex() / 32;
@@ -62,8 +56,6 @@ NIBBLE_DEVICE void storeBlockSums(const ErrorSums& mine, double* out) {
 
 // A histogram of the block in shared memory behind the sums, added to the counts in global memory: whole numbers, so the order
 // does not matter.
-inline constexpr std::size_t mostBins = 8192;
-
 NIBBLE_DEVICE void clearBins(std::size_t offset, std::size_t bins) {
   const Shared<std::uint32_t> counts(offset, bins);
   for (std::size_t i = threadIndex(); i < bins; i += blockSize()) counts.set(i, 0u);

@@ -147,7 +147,9 @@ class TestBackends : public QObject {
     QCOMPARE(allBackends().size(), std::size_t{3});
     QCOMPARE(findBackend("host")->name(), std::string_view("host"));
     QVERIFY(findBackend("simd")->unusableReason().empty());
-    QVERIFY(!findBackend("cuda")->unusableReason().empty());
+    QCOMPARE(findBackend("cuda")->name(), std::string_view("cuda"));
+    if (!findBackend("cuda")->unusableReason().empty())
+      qInfo("cuda cannot run here: %s", std::string(findBackend("cuda")->unusableReason()).c_str());
     QVERIFY(findBackend("nothing") == nullptr);
     QVERIFY(findBackend("auto") == &defaultBackend());
     QVERIFY(simd::targets().size() >= 1);

@@ -7,6 +7,7 @@
 #include "kernels/cuda/measure.h"
 #include "kernels/cuda/ranges.h"
 #include "kernels/host/host_backend.h"
+#include "kernels/math/affine.h"
 #include "kernels/math/half_quadratic.h"
 #include "tests/support/cuda_cases.h"
 

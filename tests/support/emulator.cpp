@@ -490,7 +490,10 @@ Outcome runGrid(GridSize grid, unsigned block, std::size_t sharedBytes, Stream s
     return Outcome::failed(Fault::BadCall, "a launch no device takes: grid " + std::to_string(grid.x) + " x " +
                                                std::to_string(grid.y) + ", block " + std::to_string(block) + ", shared " +
                                                std::to_string(sharedBytes));
-  test::EmulatedStream::of(stream).queue(
+  auto& queue = test::EmulatedStream::of(stream);
+  if (queue.gate)
+    if (Outcome outcome = queue.gate(); !outcome.ok()) return outcome;
+  queue.queue(
       [=, body = std::move(body)] { return test::runBlocks(grid, block, sharedBytes, body); });
   return {};
 }

@@ -84,6 +84,9 @@ class EmulatedStream {
  public:
   [[nodiscard]] Stream handle() { return reinterpret_cast<Stream>(this); }
   void queue(std::function<Outcome()> work) { m_work.push_back(std::move(work)); }
+  // Asked before each launch, which fails as it says.
+  std::function<Outcome()> gate;
+  void drop() { m_work.clear(); }
   // Runs what is queued; the first failure ends it, drops the rest and is returned.
   Outcome wait();
   static EmulatedStream& of(Stream stream) { return *reinterpret_cast<EmulatedStream*>(stream); }
