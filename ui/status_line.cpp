@@ -3,6 +3,7 @@
 
 #include "kernels/backend.h"
 #include "ui/session/comparer.h"
+#include "ui/session/activations.h"
 #include "ui/session/differ.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
@@ -41,7 +42,7 @@ QToolButton* flat(const QString& objectName, const QString& text) {
 
 StatusLine::StatusLine(Session& session, QWidget* parent)
     : QStatusBar(parent), m_session(session),
-      m_lanes{&session.exporter().lane(), &session.trainer().lane(), &session.comparer().lane(), &session.differ().lane(), &session.opening(),
+      m_lanes{&session.exporter().lane(), &session.trainer().lane(), &session.comparer().lane(), &session.differ().lane(), &session.activations().plainLane(), &session.activations().smoothLane(), &session.opening(),
               &session.explorer().lane(),
               &session.exporter().preflightLane()} {
   setObjectName("statusLine");

@@ -107,6 +107,8 @@ Status Staging::publish() {
     if (!error) m_folder.clear();
   } else {
     fs::rename(place({}), m_destination, error);
+    std::error_code ignored;
+    if (!error) fs::remove_all(std::exchange(m_folder, {}), ignored);  // before the wait for the disk
   }
   if (error) return fail(m_destination.string() + ": cannot be renamed into place: " + error.message());
   syncFolder(parentOf(m_destination));

@@ -10,6 +10,8 @@
 #include "ui/forms/table_delegate.h"
 #include "ui/models/candidate_model.h"
 #include "ui/models/diff_model.h"
+#include "ui/models/linear_model.h"
+#include "ui/pages/activations_view.h"
 #include "ui/pages/compare_data.h"
 #include "ui/pages/diff_view.h"
 #include "ui/plots/overlay_histogram_plot.h"
@@ -69,6 +71,8 @@ ComparePage::ComparePage(Session& session, QWidget* parent) : QWidget(parent), m
   m_modes = new QStackedWidget;
   m_modes->addWidget(schemes);
   m_modes->addWidget(m_files);
+  m_activations = new ActivationsView(session);
+  m_modes->addWidget(m_activations);
   column->addWidget(m_modes, 1);
   connect(&session, &Session::changed, this, &ComparePage::follow);
   connect(&session.comparer(), &Comparer::changed, this, &ComparePage::refresh);
@@ -106,7 +110,7 @@ QWidget* ComparePage::buildHeader() {
   connect(save, &QToolButton::clicked, this, &ComparePage::saveTable);
   m_mode = new Segments("compareMode", tr("What is compared"));
   m_mode->setStretching(false);
-  m_mode->setChoices({"schemes", "files"}, {tr("Schemes"), tr("Files")});
+  m_mode->setChoices({"schemes", "files", "activations"}, {tr("Schemes"), tr("Files"), tr("Activations")});
   m_mode->setFixedHeight(sizes::control);
   connect(m_mode, &Segments::chosen, this, [this](const QString& mode) {
     m_session.edit(tr("Compare %1").arg(mode), {}, [&](SessionState& state) { state.view["compare.mode"] = mode.toStdString(); });
@@ -285,11 +289,11 @@ void ComparePage::showView() {
 }
 
 void ComparePage::showMode() {
-  const bool files = m_session.state().comparesFiles();
-  m_mode->setValue(files ? "files" : "schemes");
-  m_modes->setCurrentIndex(files ? 1 : 0);
+  const bool files = m_session.state().comparesFiles(), activations = m_session.state().comparesActivations();
+  m_mode->setValue(files ? "files" : activations ? "activations" : "schemes");
+  m_modes->setCurrentIndex(files ? 1 : activations ? 2 : 0);
   m_name->setVisible(!files);
-  for (QWidget* widget : std::initializer_list<QWidget*>{m_bits, m_group, m_near, m_nearBits, m_picture}) widget->setVisible(!files);
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_bits, m_group, m_near, m_nearBits, m_picture}) widget->setVisible(!files && !activations);
 }
 
 void ComparePage::refresh() {
@@ -403,21 +407,32 @@ void ComparePage::compareFiles() {
   m_files->askOther();
 }
 
+QString ComparePage::tableText(QChar separator) const {
+  const auto& state = m_session.state();
+  if (state.comparesFiles()) return m_files->model().toSeparated(separator);
+  return state.comparesActivations() ? m_activations->model().toSeparated(separator) : m_model->toSeparated(separator);
+}
+
+QByteArray ComparePage::tableJson() const {
+  const auto& state = m_session.state();
+  if (state.comparesFiles()) return m_files->model().toJson();
+  return state.comparesActivations() ? m_activations->model().toJson() : m_model->toJson();
+}
+
 void ComparePage::copyTable() {
-  const bool files = m_session.state().comparesFiles();
-  QGuiApplication::clipboard()->setText(files ? m_files->model().toSeparated('\t') : m_model->toSeparated('\t'));
+  QGuiApplication::clipboard()->setText(tableText('\t'));
 }
 
 void ComparePage::copyCommand() { QGuiApplication::clipboard()->setText(compareCommand(m_session.state())); }
 
 void ComparePage::saveTable() {
   const QString filter = tr("Comma separated (*.csv);;Tab separated (*.tsv);;JSON (*.json)");
-  const bool files = m_session.state().comparesFiles();
-  askSaveFile(this, tr("Save the table"), files ? "diff.csv" : "compare.csv", filter, [this, files](const QString& path) {
+  const auto& state = m_session.state();
+  const QString name = state.comparesFiles() ? "diff.csv" : state.comparesActivations() ? "linear.csv" : "compare.csv";
+  askSaveFile(this, tr("Save the table"), name, filter, [this](const QString& path) {
     const QString suffix = path.section('.', -1).toLower();
     const QChar separator = suffix == "tsv" ? '\t' : ',';
-    const QByteArray text = suffix == "json" ? (files ? m_files->model().toJson() : m_model->toJson())
-                                             : (files ? m_files->model().toSeparated(separator) : m_model->toSeparated(separator)).toUtf8();
+    const QByteArray text = suffix == "json" ? tableJson() : tableText(separator).toUtf8();
     QString problem;
     if (!writeText(path, text, problem)) emit m_session.problem(problem);
   });

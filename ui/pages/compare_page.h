@@ -2,7 +2,7 @@
 // Schemes: the candidates on the current tensor in a table with ratios to a baseline, the errors of the ticked rows over each other,
 // and size against error. Rows come from the scheme dock and from the buttons above; the table can be copied and saved, each row be
 // made the baseline (double click, B), the current scheme (Enter) or be removed (Del). Files: the open checkpoint against another
-// one (diff_view.h).
+// one (diff_view.h). Activations: the layer with its inputs (activations_view.h).
 #pragma once
 #include "core/run/choice.h"
 
@@ -18,6 +18,7 @@ class QToolButton;
 
 namespace nibble {
 
+class ActivationsView;
 class CandidateModel;
 class DiffView;
 class ElidedLabel;
@@ -53,6 +54,8 @@ class ComparePage : public QWidget {
   QWidget* buildPlots();
   void buildVary(QHBoxLayout* line);
   void showMode();
+  [[nodiscard]] QString tableText(QChar separator) const;  // of the mode shown
+  [[nodiscard]] QByteArray tableJson() const;
   void hideColumns();
   QToolButton* iconButton(const QString& objectName, const QString& iconName, const QString& tip);
   QMenu* pictureMenu();
@@ -76,6 +79,7 @@ class ComparePage : public QWidget {
   QToolButton* m_picture;
   QStackedWidget* m_modes;     // schemes, files
   DiffView* m_files;
+  ActivationsView* m_activations = nullptr;
   QStackedWidget* m_stack;
   QTableView* m_table;
   CandidateModel* m_model;

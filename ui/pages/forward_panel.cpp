@@ -104,7 +104,7 @@ ForwardPanel::ForwardPanel(Session& session, QWidget* parent)
     });
   });
   connect(&session, &Session::changed, this, [this](const SessionState& before) {
-    if (m_session.state().cell != before.cell || m_session.state().view != before.view) showNow();
+    if (isVisible() && (m_session.state().cell != before.cell || m_session.state().view != before.view)) showNow();
   });
   showNow();
 }

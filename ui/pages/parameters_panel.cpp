@@ -131,6 +131,7 @@ ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
   });
   connect(&session, &Session::changed, this, [this](const SessionState& before) {
     const auto& now = m_session.state();
+    if (!isVisible()) return;
     if (now.cell != before.cell || now.viewOption("trainview.kind", "value") != before.viewOption("trainview.kind", "value")) showNow();
   });
   showNow();
@@ -216,6 +217,7 @@ void ParametersPanel::showMagnitude(const TrainSnapshot& snapshot, const std::st
   CurveSeries series;
   series.name = QString::fromStdString(array->name);
   series.colour = themeOf(this).text;
+  series.fine = true;
   for (std::size_t i = 0; i < array->values.size(); ++i) series.x.push_back(static_cast<double>(i)), series.y.push_back(array->values[i]);
   data.series.push_back(std::move(series));
   data.marker = static_cast<double>(m_session.explorer().cell().row);

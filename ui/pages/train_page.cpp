@@ -268,10 +268,17 @@ void TrainPage::saveTable() {
 
 void TrainPage::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
-  if (event->type() == QEvent::PaletteChange && m_table != nullptr) refresh();  // the curves' colours
+  if (event->type() == QEvent::PaletteChange && m_table != nullptr && isVisible()) refresh();  // the curves' colours
+}
+
+void TrainPage::showEvent(QShowEvent* event) {
+  QWidget::showEvent(event);
+  if (m_stale) showState();
 }
 
 void TrainPage::showState() {
+  m_stale = !isVisible();
+  if (m_stale) return;
   const auto& state = m_session.state();
   const auto settings = trainSettings(state);
   const QString method = string(settings.method);
@@ -348,6 +355,8 @@ void TrainPage::showPlots(const TrainSnapshot& snapshot) {
 }
 
 void TrainPage::refresh() {
+  m_stale = m_stale || !isVisible();
+  if (m_stale) return;
   if (m_session.trainer().busy()) m_note.clear();
   const std::string refusal = m_session.trainer().refusal();
   const auto snapshot = m_session.trainer().snapshot();

@@ -38,6 +38,7 @@ class TrainPage : public QWidget {
  protected:
   void changeEvent(QEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
+  void showEvent(QShowEvent* event) override;
 
  private:
   QWidget* buildBar();
@@ -67,6 +68,7 @@ class TrainPage : public QWidget {
   QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr;
   QLabel *m_position = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
   QFrame* m_messageBar = nullptr;
+  bool m_stale = true;  // what is shown is older than the session: the page was hidden
   QString m_note;  // what was written; until the next change
   Panel *m_lossPanel = nullptr, *m_gradientPanel = nullptr, *m_planePanel = nullptr, *m_movedPanel = nullptr;
   CurvePlot *m_loss = nullptr, *m_gradient = nullptr, *m_plane = nullptr, *m_moved = nullptr;

@@ -91,11 +91,12 @@ void CurvePlot::rebuild() {
   y->setRange(up.low, up.high);
   setTicks(x, niceTicks(across.low, across.high, std::clamp(axisArea().width() / 48, 2, 6), true));
   auto ticks = m_data.logarithmic ? powerTicks(up.low, up.high, 5, false) : niceTicks(up.low, up.high, std::clamp(axisArea().height() / 24, 3, 5), true);
-  if (m_data.logarithmic && ticks.size() < 2) {
-    // Less than a power of ten: 1, 2, 5 between them.
+  if (m_data.logarithmic && ticks.size() < 3) {
+    // Few powers of ten: round numbers between them.
+    const auto digits = up.high / up.low < 10 ? std::vector{1.0, 1.5, 2.0, 3.0, 5.0, 7.0} : std::vector{1.0, 2.0, 5.0};
     ticks.clear();
     for (int power = static_cast<int>(std::floor(std::log10(up.low))); power <= static_cast<int>(std::ceil(std::log10(up.high))); ++power)
-      for (const double digit : {1.0, 1.5, 2.0, 3.0, 5.0, 7.0})
+      for (const double digit : digits)
         if (const double value = digit * std::pow(10.0, power); value >= up.low && value <= up.high) ticks.push_back({value, formatSignificant(value, 2)});
   }
   setTicks(y, ticks);
@@ -105,7 +106,8 @@ void CurvePlot::rebuild() {
     for (const CurveSeries& s : m_data.series) {
       if (s.chosen != chosen) continue;
       auto* line = new QCPCurve(x, y);
-      line->setPen(QPen(s.colour, chosen ? 2.2 : 1.5, s.dashed ? Qt::DashLine : Qt::SolidLine));
+      line->setPen(QPen(s.colour, s.fine ? 1 : chosen ? 2.2 : 1.5, s.dashed ? Qt::DashLine : Qt::SolidLine));
+      line->setAntialiased(!s.fine);
       QVector<double> order, keys, values;
       const std::size_t every = std::max<std::size_t>(1, s.x.size() / mostPoints);
       for (std::size_t i = 0; i < s.x.size(); i += i + 1 == s.x.size() ? 1 : std::min(every, s.x.size() - 1 - i))

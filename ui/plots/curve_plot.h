@@ -13,6 +13,7 @@ struct CurveSeries {
   QString name, label, note;  // in the table; at the end of the line (empty: none); a second line there
   QColor colour;
   bool dashed = false, chosen = false, dot = false;  // dot: a mark at the last point
+  bool fine = false;  // one number per place, jagged: thin and hard-edged, which also paints many times faster
   std::vector<double> x, y;
 };
 

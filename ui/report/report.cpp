@@ -4,6 +4,7 @@
 #include "ui/main_window.h"
 #include "ui/models/candidate_model.h"
 #include "ui/pages/compare_page.h"
+#include "ui/session/activations.h"
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
@@ -143,7 +144,11 @@ int report(const Wanted& wanted, const QDir& out) {
   session.comparer().add(wanted.choices, "report");
   if (!waitUntil([&] { return !session.comparer().lane().busy(); }, problem)) return failed(problem, 1);
   pictures.take("3-compare");
+  session.edit("report", {}, [](SessionState& state) { state.view["compare.mode"] = "activations"; });
+  if (!waitUntil([&] { return !session.activations().busy(); }, problem)) return failed(problem, 1);
+  pictures.take("3-activations");
   session.edit("report", {}, [](SessionState& state) {
+    state.view.erase("compare.mode");
     state.page = Page::Train;
     state.view["train.beside"] = "yes";
   });

@@ -30,4 +30,22 @@ std::vector<Choice> reportChoices() {
   return choices;
 }
 
+namespace {
+
+std::vector<Choice> parsedAll(std::initializer_list<const char*> texts) {
+  std::vector<Choice> choices;
+  for (const char* text : texts)
+    if (auto choice = Choice::parse(text)) choices.push_back(*std::move(choice));
+  return choices;
+}
+
+}  // namespace
+
+std::vector<Choice> layerWeightChoices() { return parsedAll({"uniform:bits=8,granularity=channel"}); }
+
+std::vector<Choice> layerInputChoices() {
+  return parsedAll({"uniform:bits=8,granularity=tensor,kind=activation", "uniform:bits=8,granularity=token,kind=activation",
+                    "uniform:bits=4,granularity=token,kind=activation"});
+}
+
 }  // namespace nibble

@@ -14,5 +14,8 @@ std::optional<Choice> firstChoice();
 Result<Choice> previewChoice(int bits);
 // A spread of sizes, then every other scheme but plain floats with its defaults: what a report compares when nothing is named.
 std::vector<Choice> reportChoices();
+// What the activations view sets beside the chosen weights, and what it does to the layer's inputs.
+std::vector<Choice> layerWeightChoices();
+std::vector<Choice> layerInputChoices();
 
 }  // namespace nibble

@@ -4,6 +4,7 @@
 #include "core/run/session_file.h"
 #include "kernels/backend.h"
 #include "ui/session/comparer.h"
+#include "ui/session/activations.h"
 #include "ui/session/differ.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
@@ -22,6 +23,7 @@ Session::Session(QObject* parent) : QObject(parent) {
   m_explorer = std::make_unique<Explorer>(*this);
   m_comparer = std::make_unique<Comparer>(*this);
   m_differ = std::make_unique<Differ>(*this);
+  m_activations = std::make_unique<Activations>(*this);
   m_exporter = std::make_unique<Exporter>(*this);
   m_linter = std::make_unique<Linter>(*this);
   m_trainer = std::make_unique<Trainer>(*this);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is open and chosen. Views read state() and ask for changes through edit(); every change is one undo step or part of one
 // (slider drags and repeated moves of one kind merge while they follow each other within a second). Results follow from the state:
-// explorer() has those of the current tensor and choice, comparer() those of the candidates, differ() those of two files, exporter() pre-flight and export.
+// explorer() has those of the current tensor and choice, comparer() those of the candidates, differ() those of two files, activations() of the layer with inputs, exporter() pre-flight and export.
 // Only these call core's run and export. GUI thread; the work itself runs in job lanes.
 #pragma once
 #include "ui/session/job_lane.h"
@@ -14,6 +14,7 @@
 
 namespace nibble {
 
+class Activations;
 class Explorer;
 class Comparer;
 class Differ;
@@ -42,6 +43,7 @@ class Session : public QObject {
 
   [[nodiscard]] Explorer& explorer() { return *m_explorer; }
   [[nodiscard]] Comparer& comparer() { return *m_comparer; }
+  [[nodiscard]] Activations& activations() { return *m_activations; }
   [[nodiscard]] Differ& differ() { return *m_differ; }
   [[nodiscard]] Exporter& exporter() { return *m_exporter; }
   [[nodiscard]] Trainer& trainer() { return *m_trainer; }
@@ -68,6 +70,7 @@ class Session : public QObject {
   std::unique_ptr<Explorer> m_explorer;
   std::unique_ptr<Comparer> m_comparer;
   std::unique_ptr<Differ> m_differ;
+  std::unique_ptr<Activations> m_activations;
   std::unique_ptr<Exporter> m_exporter;
   std::unique_ptr<Linter> m_linter;
   std::unique_ptr<Trainer> m_trainer;

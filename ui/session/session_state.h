@@ -81,6 +81,8 @@ struct SessionState {
   }
   // Compare ranks two files tensor by tensor instead of schemes on one tensor.
   [[nodiscard]] bool comparesFiles() const { return viewOption("compare.mode", "schemes") == "files"; }
+  // Compare shows the layer with its inputs.
+  [[nodiscard]] bool comparesActivations() const { return viewOption("compare.mode", "schemes") == "activations"; }
   [[nodiscard]] bool isCandidate(const Choice& wanted) const {
     for (const auto& candidate : candidates)
       if (candidate.choice == wanted) return true;

@@ -2,6 +2,8 @@
 #include "ui/session/session_text.h"
 
 #include "core/formats/format.h"
+#include "ui/session/presets.h"
+
 #include <QStringList>
 #include <algorithm>
 
@@ -97,9 +99,23 @@ QString diffCommand(const SessionState& state) {
   return parts.join(' ');
 }
 
+QString linearCommand(const SessionState& state) {
+  const std::string inputs = state.viewOption("act.inputs", "");
+  if (!state.file || inputs.empty()) return {};
+  QStringList parts = {"nibblescope-cli", "linear", word(state.file->path.string()), "--tensor", word(state.tensor), "--inputs", word(inputs)};
+  if (state.storedLayer() == nullptr && state.choice) parts << "--weights" << word(state.choice->text());
+  for (const Choice& activation : layerInputChoices()) {
+    parts << "--activations" << word(activation.text());
+    break;
+  }
+  parts << "--smooth" << word(state.viewOption("act.alpha", "0.5"));
+  return parts.join(' ');
+}
+
 QString compareCommand(const SessionState& state) {
   if (!state.file) return {};
   if (state.comparesFiles()) return diffCommand(state);
+  if (state.comparesActivations()) return linearCommand(state);
   QStringList parts = {"nibblescope-cli", "compare", word(state.file->path.string()), "--tensor", word(state.tensor)};
   for (const auto& candidate : state.candidates) parts << word(candidate.choice.text());
   if (state.candidates.empty() && state.choice) parts << word(state.choice->text());

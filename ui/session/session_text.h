@@ -15,6 +15,8 @@ Status readSession(const SessionFile& file, SessionState& state);
 
 QString compareCommand(const SessionState& state);  // of what the Compare page shows: schemes, or two files
 QString diffCommand(const SessionState& state);
+// Of the layer with inputs from a file; empty: inputs are drawn, which the command line does not do.
+QString linearCommand(const SessionState& state);
 QString inspectCommand(const SessionState& state, const Cell& cell);
 // Whether what is not quantized goes along: asked for, and the format has a place for it (an .npz holds quantized tensors only).
 bool copiesRest(const ExportSettings& settings);
