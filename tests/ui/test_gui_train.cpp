@@ -23,6 +23,7 @@ class TestGuiTrain : public QObject {
   void comparesSideBySide();
   void tellsUpdatesLostToRounding();
   void stopsAtABreakpointAndUndoes();
+  void learnsBits();
   void savesTablesAndResults();
 };
 
@@ -171,6 +172,28 @@ void TestGuiTrain::stopsAtABreakpointAndUndoes() {
   QVERIFY(click("undoButton"));
   QVERIFY(click("undoButton"));
   QVERIFY(atStep(0, 100));
+}
+
+// Bits that learn: their map, histogram and course, size over the steps, and a price that changes while the run goes on.
+void TestGuiTrain::learnsBits() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(chooseMethod("diffq", "DiffQ"));
+  QVERIFY(waitFor("trainLambda"));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(click("trainStep") && atStep(2, 100));
+  QVERIFY(waitFor("bitCounts") && waitFor("bitCurves") && waitFor("parameter_bits"));
+  QVERIFY(findVisible("parameter_BA") == nullptr && findVisible("forwardY") == nullptr);
+  const QString free = textOf("trainLambdaText");
+  QVERIFY(click("trainLambda", {findVisible("trainLambda")->width() - 6, findVisible("trainLambda")->height() / 2}));
+  for (int i = 0; i < 9; ++i) press(Qt::Key_PageUp);
+  QVERIFY(waitUntil([&] { return textOf("trainLambdaText") != free; }));
+  QVERIFY(atStep(2, 100));  // the run goes on from where it is
+  const QImage before = picture("bitCurves"), size = picture("trainPlanePanel");
+  QVERIFY(click("trainStep") && atStep(3, 100));
+  QVERIFY(click("trainStep") && atStep(4, 100));
+  QVERIFY(picture("bitCurves") != before && picture("trainPlanePanel") != size);
 }
 
 void TestGuiTrain::savesTablesAndResults() {

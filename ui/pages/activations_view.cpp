@@ -199,7 +199,7 @@ QWidget* ActivationsView::buildTable() {
   header->setSectionResizeMode(LinearModel::Inputs, QHeaderView::Stretch);
   const QFontMetrics head(fonts::hint()), text(fonts::bold());
   const auto width = [&](int section, const char* widest, const char* title) {
-    m_table->setColumnWidth(section, std::max(head.horizontalAdvance(title), text.horizontalAdvance(widest)) + 18);
+    m_table->setColumnWidth(section, std::max(head.horizontalAdvance(title), text.horizontalAdvance(widest)) + 24);
   };
   width(LinearModel::Sqnr, "100.00", "SQNR dB");
   width(LinearModel::SmoothedSqnr, "100.00", "smoothed");
@@ -230,6 +230,13 @@ void ActivationsView::showEvent(QShowEvent* event) {
   QWidget::showEvent(event);
   m_shown = {};
   showOptions();
+}
+
+// Columns that are told elsewhere too give way to the names of the rows.
+void ActivationsView::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  for (const int column : {LinearModel::Cosine, LinearModel::MaxError}) m_table->setColumnHidden(column, width() < 900);
+  m_table->setColumnHidden(LinearModel::SmoothedMse, width() < 800);
 }
 
 void ActivationsView::showOptions() {

@@ -5,6 +5,7 @@
 #include "ui/pages/train_data.h"
 #include "ui/plots/curve_plot.h"
 #include "ui/plots/matrix_plot.h"
+#include "ui/plots/occupancy_plot.h"
 #include "ui/session/explorer.h"
 #include "ui/session/session.h"
 #include "ui/session/trainer.h"
@@ -95,7 +96,8 @@ QWidget* under(QLabel* title, QWidget* plot) {
 ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
     : Panel("trainParameters", tr("Parameters"), parent), m_session(session), m_kind(new Segments("parameterKind", tr("What the maps show"))), m_empty(new QLabel),
       m_magnitudeTitle(partTitle("parameterTitle_m")), m_stack(new QStackedWidget), m_a(makeMap("A", tr("Adapter A"))), m_b(makeMap("B", tr("Adapter B"))),
-      m_ba(makeMap("BA", tr("Product BA with its scale"))), m_magnitude(new CurvePlot("parameter_m", tr("Magnitude of each row"))) {
+      m_ba(makeMap("BA", tr("Product BA with its scale"))), m_magnitude(new CurvePlot("parameter_m", tr("Magnitude of each row"))), m_bits(makeMap("bits", tr("Bits of each group"))),
+      m_bitCounts(new OccupancyPlot(nullptr, "bitCounts")), m_bitCurves(new CurvePlot("bitCurves", tr("Bits over the steps"))) {
   m_kind->setStretching(false);
   m_kind->setChoices({"value", "gradient", "update"}, {tr("value"), tr("gradient"), tr("last update")});
   addHeaderWidget(m_kind);
@@ -125,6 +127,7 @@ ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
   m_empty->setWordWrap(true);
   m_stack->addWidget(m_empty);
   m_stack->addWidget(body);
+  m_stack->addWidget(buildBits());
   addBody(m_stack);
   connect(m_kind, &Segments::chosen, this, [this](const QString& kind) {
     m_session.edit(tr("Show the %1").arg(kind), "view.trainview.kind", [&](SessionState& state) { state.view["trainview.kind"] = kind.toStdString(); });
@@ -155,6 +158,50 @@ ParametersPanel::Map ParametersPanel::makeMap(const char* name, const QString& m
   return map;
 }
 
+QWidget* ParametersPanel::buildBits() {
+  m_bits.plot->setLook(MatrixLook::WithScale);
+  m_bitCounts->setAccessibleName(tr("Groups with so many bits"));
+  m_bitCounts->setToolTip(tr("Share of the groups whose bits round to this number"));
+  m_bitCounts->setAxisMargins(30, 6, 36, 16);
+  m_bitCurves->setMargins(44, 64, 36, 8);
+  for (PlotWidget* plot : {static_cast<PlotWidget*>(m_bitCounts), static_cast<PlotWidget*>(m_bitCurves)}) {
+    connect(plot, &PlotWidget::hoverText, this, &Panel::setHoverText);
+    connect(plot, &PlotWidget::saveFailed, &m_session, &Session::problem);
+  }
+  auto* part = new QWidget;
+  auto* line = new QHBoxLayout(part);
+  line->setContentsMargins(sizes::grid, 2, sizes::inside, sizes::grid);
+  line->setSpacing(sizes::gap);
+  line->addWidget(m_bitCurves, 9);
+  line->addWidget(m_bitCounts, 7);
+  line->addWidget(under(m_bits.title, m_bits.plot), 11);
+  return part;
+}
+
+void ParametersPanel::showBits(const TrainSnapshot& snapshot) {
+  const auto bits = arrayNamed(snapshot, "bits");
+  setTitle(tr("Bits"));
+  setSubtitle(tr("%1, step %2").arg(runTitle(*snapshot.runs.front())).arg(snapshot.arraysStep));
+  const auto [least, most] = std::minmax_element(bits->values.begin(), bits->values.end());
+  m_bits.title->setText(tr("<b>bits</b>&nbsp; %1 groups, %2").arg(formatCount(bits->values.size()), formatFixed(*least, 2) + QStringLiteral("–") + formatFixed(*most, 2)));
+  if (bits->shape.size() == 2) {
+    MatrixPlotData data = plotData(bits, 1);
+    data.scale = ColourScale::Sequential;
+    data.low = 0, data.high = std::max(1.0, std::ceil(extentFor("bits", *most)));
+    data.decimals = 0;
+    m_bits.plot->setData(std::move(data));
+  } else {
+    m_bits.plot->clear();  // groups run over the ends of rows
+  }
+  OccupancyData counts;
+  counts.family = Family::Learned;
+  counts.what = tr("bits"), counts.of = tr("groups");
+  counts.counts.assign(static_cast<std::size_t>(std::ceil(*most)) + 1, 0);
+  for (const double value : bits->values) ++counts.counts[static_cast<std::size_t>(std::max(0.0, std::nearbyint(value)))];
+  m_bitCounts->setData(std::move(counts));
+  m_bitCurves->setData(trainCurves(snapshot, themeOf(this), trainSettings(m_session.state()).steps).bits);
+}
+
 void ParametersPanel::setEmptyText(const QString& text) { m_empty->setText(text); }
 
 void ParametersPanel::showSnapshot(const std::shared_ptr<const TrainSnapshot>& snapshot) {
@@ -179,8 +226,11 @@ double ParametersPanel::extentFor(const std::string& key, double wanted) {
 void ParametersPanel::showNow() {
   const std::string kind = m_session.state().viewOption("trainview.kind", "value");
   m_kind->setValue(QString::fromStdString(kind));
-  const bool there = m_snapshot && arrayNamed(*m_snapshot, "A") && arrayNamed(*m_snapshot, "B");
-  m_stack->setCurrentIndex(there ? 1 : 0);
+  const bool there = m_snapshot && arrayNamed(*m_snapshot, "A") && arrayNamed(*m_snapshot, "B"), bits = m_snapshot && arrayNamed(*m_snapshot, "bits");
+  m_stack->setCurrentIndex(there ? 1 : bits ? 2 : 0);
+  m_kind->setVisible(there);
+  if (bits) return showBits(*m_snapshot);
+  setTitle(tr("Parameters"));
   if (!there) return setSubtitle({});
   const QString title = runTitle(*m_snapshot->runs.front());
   setSubtitle(kind == "update" && !arrayNamed(*m_snapshot, "update/A") ? tr("no step was done yet") : tr("%1, step %2").arg(title).arg(m_snapshot->arraysStep));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The chosen run's trained numbers as heat maps: A, B and their product with its scale, and the magnitude per row; as values, as
 // gradients, or as what the last step did to them. Colour scales are symmetric about 0 and, while steps go forward, only grow.
+// Where bits learn: the bits of each group as a map, how many groups have how many, and least, mean and most over the steps.
 #pragma once
 #include "ui/forms/panel.h"
 
@@ -15,6 +16,7 @@ namespace nibble {
 
 class CurvePlot;
 class MatrixPlot;
+class OccupancyPlot;
 class Segments;
 class Session;
 struct TrainSnapshot;
@@ -37,6 +39,8 @@ class ParametersPanel : public Panel {
   };
   Map makeMap(const char* name, const QString& meaning);
   void showMap(const Map& map, const TrainSnapshot& snapshot, const std::string& kind);
+  QWidget* buildBits();
+  void showBits(const TrainSnapshot& snapshot);
   void showMagnitude(const TrainSnapshot& snapshot, const std::string& kind);
   [[nodiscard]] double extentFor(const std::string& key, double wanted);
   void showNow();
@@ -50,6 +54,9 @@ class ParametersPanel : public Panel {
   QStackedWidget* m_stack;
   Map m_a, m_b, m_ba;
   CurvePlot* m_magnitude;
+  Map m_bits;
+  OccupancyPlot* m_bitCounts;
+  CurvePlot* m_bitCurves;
   QWidget* m_magnitudePart = nullptr;
 };
 

@@ -92,6 +92,26 @@ void addParameters(TrainCurves& curves, const RunView& run, const Theme& theme) 
   }
 }
 
+void addSize(TrainCurves& curves, const RunView& run, const Theme& theme, double end) {
+  if (run.records.empty() || !std::isfinite(figureOf(run.records.front(), "sizeMb"))) return;
+  const QColor colour = familyColour(theme, Family::Learned);
+  const auto over = [&](CurveData& data, const char* key, const QString& name, const QColor& pen, bool chosen, bool dashed) {
+    CurveSeries series = named(name, pen);
+    series.chosen = chosen, series.dashed = dashed;
+    for (const auto& record : run.records) series.x.push_back(static_cast<double>(record.step)), series.y.push_back(figureOf(record, key));
+    if (std::isfinite(series.y.back())) data.series.push_back(std::move(series));
+  };
+  curves.sized = true;
+  curves.plane = {QObject::tr("step"), QObject::tr("MB"), {}, false, end, 0, curves.loss.marker};
+  curves.plane.fromZero = false;
+  over(curves.plane, "trueSizeMb", QObject::tr("true"), colour, true, false);
+  over(curves.plane, "sizeMb", QObject::tr("learned"), theme.text2, false, true);
+  curves.bits = {QObject::tr("step"), QObject::tr("bits"), {}, false, end, 0, curves.loss.marker};
+  over(curves.bits, "bitsMax", QObject::tr("most"), theme.text3, false, false);
+  over(curves.bits, "bitsMean", QObject::tr("mean"), colour, true, false);
+  over(curves.bits, "bitsMin", QObject::tr("least"), theme.text3, false, false);
+}
+
 // Mean size of a trained tensor's numbers in the pass that is looked at.
 double meanSize(const TrainSnapshot& snapshot, const std::string& name) {
   const auto found = snapshot.arrays.find(name);
@@ -142,7 +162,8 @@ QColor runColour(const Theme& theme, const TrainSnapshot& snapshot, std::size_t 
   }
   const std::string& method = run.plan.settings.method;
   const train::Method* known = train::findMethod(method);
-  if (known == nullptr || !known->takesBase || train::hasMagnitude(method)) return theme.text;
+  if (known != nullptr && !known->takesBase) return familyColour(theme, Family::Learned);
+  if (known == nullptr || train::hasMagnitude(method)) return theme.text;
   return method == "lora" ? theme.text3 : mixed(theme.text3, theme.panel, 0.6);
 }
 
@@ -162,8 +183,16 @@ TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::
                      {QObject::tr("step"), QObject::tr("entries moved, %"), {}, false, end, 100, now}};
   for (std::size_t i = 0; i < snapshot.runs.size(); ++i) addRun(curves, snapshot, i, theme);
   if (!snapshot.runs.empty()) addParameters(curves, *snapshot.runs.front(), theme);
+  if (!snapshot.runs.empty()) addSize(curves, *snapshot.runs.front(), theme, end);
   curves.loss.yLeast = leastLossShown(curves.loss.series);
   return curves;
+}
+
+double lambdaAt(int place) { return place <= 0 ? 0 : std::pow(10.0, -4 + 5.0 * (place - 1) / (lambdaSteps - 1)); }
+
+int placeOfLambda(double lambda) {
+  if (!(lambda > 0)) return 0;
+  return std::clamp(static_cast<int>(std::nearbyint((std::log10(lambda) + 4) / 5 * (lambdaSteps - 1))) + 1, 1, lambdaSteps);
 }
 
 std::vector<RunRow> runRows(const TrainSnapshot& snapshot, const Theme& theme) {

@@ -18,10 +18,18 @@ QColor parameterColour(const Theme& theme, const std::string& name);
 QString parameterTitle(const std::string& name);  // "magnitude": "m"
 
 struct TrainCurves {
-  CurveData loss, gradient, plane, moved;
+  CurveData loss, gradient, moved;
+  CurveData plane;     // magnitude against direction; where bits learn, size over the steps
+  CurveData bits{};    // least, mean and most bits over the steps; empty: none learn
+  bool sized = false;  // plane is the size
 };
 TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::uint64_t steps);
 std::vector<RunRow> runRows(const TrainSnapshot& snapshot, const Theme& theme);
+
+// Where lambda is on its slider, 0..lambdaSteps: 0, then 1e-4 to 10 in equal ratios.
+inline constexpr int lambdaSteps = 100;
+double lambdaAt(int place);
+int placeOfLambda(double lambda);
 
 // The first parameter most of whose updates were too small for its type in the last step.
 struct LostUpdates {

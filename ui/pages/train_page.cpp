@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/pages/train_page.h"
 
+#include "core/base/text.h"
 #include "core/train/methods.h"
 #include "ui/forms/file_dialogs.h"
 #include "ui/forms/panel.h"
@@ -39,6 +40,8 @@ constexpr std::size_t segmentsMost = 6;
 constexpr int movedLabelRoom = 112, wideFrom = 800;
 
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
+
+QString formatLambda(double lambda) { return QString::fromStdString(text::digits(lambda, 3)); }
 
 QHBoxLayout* rowLayout(QWidget* row) {
   auto* line = new QHBoxLayout(row);
@@ -186,6 +189,18 @@ QWidget* TrainPage::buildUpperPlots() {
   m_gradient->setLabelRoom(34);
   m_plane = curvePlot("trainPlane", tr("Magnitude and direction"), m_planePanel);
   m_plane->setLabelRoom(82);
+  m_lambdaText = new QLabel;
+  m_lambdaText->setObjectName("trainLambdaText");
+  m_lambdaText->setProperty("look", "label");
+  m_lambda = new QSlider(Qt::Horizontal);
+  m_lambda->setObjectName("trainLambda");
+  m_lambda->setAccessibleName(tr("Lambda, the price of a MB in the loss"));
+  m_lambda->setToolTip(tr("Lambda, the price of a MB in the loss; it may change while the run goes on"));
+  m_lambda->setRange(0, lambdaSteps);
+  m_lambda->setFixedWidth(84);
+  connect(m_lambda, &QSlider::valueChanged, this, [this](int place) { choose("lambda", formatLambda(lambdaAt(place))); });
+  m_planePanel->addHeaderWidget(m_lambdaText);
+  m_planePanel->addHeaderWidget(m_lambda);
   line->addWidget(m_lossPanel, 298);
   line->addWidget(m_gradientPanel, 246);
   line->addWidget(m_planePanel, 256);
@@ -286,6 +301,12 @@ void TrainPage::showState() {
   else m_methodList->setCurrentIndex(m_methodList->findData(method));
   showSettings();
   const auto* known = train::findMethod(settings.method);
+  const bool learnsBits = known != nullptr && !known->takesBase;
+  m_planePanel->setTitle(learnsBits ? tr("Size") : tr("Magnitude and direction"));
+  for (QWidget* widget : std::initializer_list<QWidget*>{m_lambda, m_lambdaText}) widget->setVisible(learnsBits);
+  const QSignalBlocker block(m_lambda);
+  m_lambda->setValue(placeOfLambda(settings.diffq.lambda));
+  m_lambdaText->setText(QStringLiteral("λ %1").arg(formatLambda(settings.diffq.lambda)));
   m_beside->setChecked(sideBySide(state));
   m_beside->setEnabled(known != nullptr && known->takesBase);
   refresh();

@@ -64,7 +64,8 @@ class TrainPage : public QWidget {
   QComboBox* m_methodList = nullptr;  // more
   TrainForm* m_form = nullptr;
   QToolButton *m_play = nullptr, *m_back = nullptr, *m_step = nullptr, *m_reset = nullptr;
-  QSlider* m_slider = nullptr;
+  QSlider *m_slider = nullptr, *m_lambda = nullptr;
+  QLabel* m_lambdaText = nullptr;
   QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr;
   QLabel *m_position = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
   QFrame* m_messageBar = nullptr;

@@ -52,7 +52,7 @@ void OccupancyPlot::clear() {
 }
 
 DataTable OccupancyPlot::dataTable() const {
-  DataTable table{{tr("code"), tr("count"), tr("percent")}, {}};
+  DataTable table{{m_data.what.isEmpty() ? tr("code") : m_data.what, tr("count"), tr("percent")}, {}};
   for (std::size_t code = 0; code < m_data.counts.size(); ++code) {
     const double share = m_total > 0 ? 100.0 * static_cast<double>(m_data.counts[code]) / static_cast<double>(m_total) : 0;
     table.rows.push_back({static_cast<int>(code), static_cast<qulonglong>(m_data.counts[code]), share});
@@ -90,7 +90,7 @@ void OccupancyPlot::rebuild() {
   y->setRange(0, std::max(most * 1.36, 1e-6));
   setTicks(y, niceTicks(0, y->range().upper, 4, true));
   setGrid(false, true);
-  setTitles(tr("code"), {});
+  setTitles(m_data.what.isEmpty() ? tr("code") : m_data.what, {});
   addPainter(chart(), QStringLiteral("axes"), false, [this](QPainter& painter, const QRectF& area) {
     painter.setFont(fonts::hint());
     painter.setPen(themeOf(this).text2);
@@ -108,7 +108,7 @@ void OccupancyPlot::showCode(int code) {
   if (code < 0) return setHairLine(std::nan(""), {});
   const auto count = m_data.counts[static_cast<std::size_t>(code)];
   const double share = m_total > 0 ? static_cast<double>(count) / static_cast<double>(m_total) : 0;
-  setHairLine(code, tr("code %1: %2, %3 weights").arg(code).arg(formatPercent(share, 2), formatCount(count)));
+  setHairLine(code, tr("%1 %2: %3, %4 %5").arg(m_data.what.isEmpty() ? tr("code") : m_data.what).arg(code).arg(formatPercent(share, 2), formatCount(count), m_data.of.isEmpty() ? tr("weights") : m_data.of));
 }
 
 bool OccupancyPlot::moveCursor(int dx, int /*dy*/) {

@@ -14,6 +14,7 @@ struct OccupancyData {
   std::vector<std::uint64_t> counts;  // by code
   Family family = Family::Uniform;
   int selectedCode = -1;  // drawn in accent; -1: none
+  QString what{}, of{};   // instead of "code" and "weights"
 };
 
 class OccupancyPlot : public ChartWidget {

@@ -5,6 +5,7 @@
 #include "core/train/methods.h"
 #include "ui/session/session.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -54,6 +55,7 @@ struct Trainer::Bench {
   std::vector<Run> runs;
   std::mutex mutex;
   std::stop_source pause;
+  std::atomic<double> lambda{0};  // asked for; each step begins with it
   std::shared_ptr<const TrainSnapshot> latest;
   Clock::time_point nextSnapshot, nextArrays;
   Arrays updates;  // of the step updatesStep; the worker's
@@ -91,6 +93,7 @@ Result<std::string> Trainer::Bench::forward(std::uint64_t goal, const Context& c
     for (std::size_t i = 0; i < runs.size(); ++i) {
       Run& run = runs[i];
       if (!run.stepper || !run.problem.empty()) continue;
+      if (const double wanted = lambda.load(); wanted != run.stepper->settings().diffq.lambda) NIBBLE_TRY(run.stepper->setLambda(wanted));
       const auto stop = run.stepper->runTo(next, i == 0 ? breakpoints : train::Breakpoints{}, context);
       if (!stop) return fail(stop.error());
       if (*stop == train::StopReason::Reached) continue;
@@ -236,6 +239,11 @@ void Trainer::follow() {
   const bool schedule = plans.front().settings.schedule.kind != train::Schedule::Kind::Constant;
   if (plans.size() == m_bench->plans.size() && !schedule)  // only where Play ends: the run goes on
     for (std::size_t i = 0; i < plans.size(); ++i) plans[i].settings.steps = m_bench->plans[i].settings.steps;
+  // The price of size may change while bits learn; what was done before stays.
+  for (std::size_t i = 0; i < plans.size() && plans.size() == m_bench->plans.size(); ++i) {
+    const train::Method* method = train::findMethod(plans[i].settings.method);
+    if (method != nullptr && !method->takesBase) m_bench->lambda = plans[i].settings.diffq.lambda, plans[i].settings.diffq.lambda = m_bench->plans[i].settings.diffq.lambda;
+  }
   if (state.file != m_bench->file || state.tensor != m_bench->tensor || plans != m_bench->plans ||
       trainBreakpoints(state).lossAbove != m_bench->breakpoints.lossAbove ||
       trainBreakpoints(state).nothingMoved != m_bench->breakpoints.nothingMoved)
@@ -265,6 +273,7 @@ void Trainer::goTo(std::uint64_t goal) {
     m_bench->file = state.file;
     m_bench->tensor = state.tensor;
     m_bench->plans = plannedRuns(state);
+    m_bench->lambda = m_bench->plans.front().settings.diffq.lambda;
     m_bench->breakpoints = trainBreakpoints(state);
   }
   m_message.clear();
