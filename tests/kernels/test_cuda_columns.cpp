@@ -3,6 +3,7 @@
 // to a literal decoder's, forward and backward products within the stated bound of sums in double, over mixed widths, orders,
 // odd numbers of columns and pointers; the list of tiles; the golden mixed layer of the specification.
 #include "kernels/cuda/columns.h"
+#include "kernels/cuda/large_product.h"
 #include "kernels/math/minifloat.h"
 #include "tests/support/cuda_cases.h"
 
@@ -155,6 +156,26 @@ bool forwardHolds(const Layer& layer, const Floats& x, std::size_t rows, const F
   return true;
 }
 
+// In place of a maker's library: queued as its products are.
+class PlainGemm final : public DeviceGemm {
+ public:
+  Outcome multiply(const std::uint16_t* a, std::size_t m, const std::uint16_t* b, std::size_t k, std::size_t n, bool transposed,
+                   float* out, Stream stream) override {
+    if (fault != Fault::None) return Outcome::failed(fault, "no product");
+    EmulatedStream::of(stream).queue([=] {
+      for (std::size_t i = 0; i < m * n; ++i) {
+        float sum = 0;
+        for (std::size_t j = 0; j < k; ++j)
+          sum += halfToFloat(a[i / n * k + j]) * halfToFloat(transposed ? b[i % n * k + j] : b[j * n + i % n]);
+        out[i] = sum;
+      }
+      return Outcome{};
+    });
+    return {};
+  }
+  Fault fault = Fault::None;
+};
+
 std::uint64_t fnv(const void* bytes, std::size_t count) {
   std::uint64_t hash = 1469598103934665603u;
   for (std::size_t i = 0; i < count; ++i) hash = (hash ^ static_cast<const unsigned char*>(bytes)[i]) * 1099511628211u;
@@ -225,6 +246,40 @@ class TestCudaColumns : public QObject {
       for (std::size_t k = 0; k < layer.inputs; ++k)
         for (std::size_t n = 0; n < layer.outputs; ++n)
           QCOMPARE(halfToFloat(out.data()[(layer.order.empty() ? k : layer.order[k]) * layer.outputs + n]), layer.weight(k, n));
+    }
+  }
+
+  // Many rows: decoded once, multiplied by a library.
+  void largeProduct() {
+    for (int i = 0; i < (caseCount() + 3) / 4; ++i) {
+      Chance chance(static_cast<unsigned>(i));
+      const Layer layer = someLayer(chance, 4);
+      const DeviceLayer device(layer);
+      const std::size_t rows = chance.between(1, 80);
+      const bool withBias = chance.one(2);
+      Floats x(rows * layer.inputs), dy(rows * layer.outputs), bias(withBias ? layer.outputs : 0);
+      for (auto* numbers : {&x, &dy, &bias})
+        for (float& number : *numbers) number = chance.normal();
+      const DeviceArray<float> dx("x", x), ddy("dy", dy), db("bias", bias);
+      DeviceArray<float> y("y", dy.size()), parts("parts", dy.size()), back("dx", x.size());
+      DeviceArray<std::uint16_t> halves("halves", em::largeHalves(device.packed, rows));
+      PlainGemm gemm;
+      RUN(em::launchLargeProduct(device.packed, dx.data(), rows, withBias ? db.data() : nullptr, gemm, halves.data(),
+                                 parts.data(), y.data(), stream.handle()));
+      QVERIFY2(forwardHolds(layer, x, rows, bias, true, y.values()), textOf(layer, rows, i).c_str());
+      RUN(em::launchLargeBackward(device.packed, ddy.data(), rows, gemm, halves.data(), back.data(), stream.handle()));
+      for (std::size_t m = 0; m < rows; ++m)
+        for (std::size_t k = 0; k < layer.inputs; ++k) {
+          Exact exact;
+          for (std::size_t n = 0; n < layer.outputs; ++n)
+            exact.add(static_cast<double>(asHalf(dy[m * layer.outputs + n])) * static_cast<double>(layer.weight(k, n)));
+          const std::size_t channel = layer.order.empty() ? k : layer.order[k];
+          QVERIFY2(exact.near(back.data()[m * layer.inputs + channel], layer.outputs), textOf(layer, rows, i).c_str());
+        }
+      gemm.fault = Fault::NoMemory;
+      QVERIFY(em::launchLargeProduct(device.packed, dx.data(), rows, nullptr, gemm, halves.data(), parts.data(), y.data(),
+                                     stream.handle()).fault == Fault::NoMemory);
+      QVERIFY(stream.wait().ok());
     }
   }
 
