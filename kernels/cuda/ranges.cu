@@ -11,7 +11,7 @@
 // Long groups leave one pair for each part; a second kernel takes a warp for each group over its parts.
 // Bytes: 4 read for each element, 8 written for each group. Nothing is read twice.
 //
-// bound rangesOfRuns registers 32 shared 0
+// bound rangesOfRuns registers 40 shared 64
 // bound rangesOfColumns registers 32 shared 0
 // bound rangesOfParts registers 32 shared 0
 #include "kernels/cuda/ranges.h"
@@ -26,24 +26,32 @@ constexpr std::size_t partSize = 8192;
 
 template <unsigned width>
 NIBBLE_KERNEL NIBBLE_THREADS(256) rangesOfRuns(GroupView view, std::size_t parts, float* low, float* high) {
-  const std::size_t item = std::size_t{blockX()} * warps + threadIndex() / 32;
-  if (item >= view.groups * parts) return;
-  const std::size_t lane = threadIndex() % 32, part = item % parts * partSize;
-  const float* from = view.data + item / parts * view.groupStride + part;
-  const std::size_t count = view.size - part < partSize ? view.size - part : partSize;
+  const std::size_t first = std::size_t{blockX()} * warps, items = view.groups * parts, item = first + threadIndex() / 32;
+  const std::size_t lane = threadIndex() % 32;
   Range range;
-  for (std::size_t i = lane * width; i < count; i += 32 * width) {
-    if constexpr (width == 4) {
-      const Quad<float> values = loadOnce(reinterpret_cast<const Quad<float>*>(from + i));
-      for (const float value : values.v) include(range, value);
-    } else {
-      include(range, loadOnce(from + i));
+  if (item < items) {
+    const std::size_t part = item % parts * partSize;
+    const float* from = view.data + item / parts * view.groupStride + part;
+    const std::size_t count = view.size - part < partSize ? view.size - part : partSize;
+    for (std::size_t i = lane * width; i < count; i += 32 * width) {
+      if constexpr (width == 4) {
+        const Quad<float> values = loadOnce(reinterpret_cast<const Quad<float>*>(from + i));
+        for (const float value : values.v) include(range, value);
+      } else {
+        include(range, loadOnce(from + i));
+      }
     }
   }
   range = finished(warpRange(range));
-  if (lane != 0) return;
-  store(low + item, range.low);
-  store(high + item, range.high);
+  // Neighbours' ends are stored at once.
+  const Shared<float> ends(0, 2 * warps);
+  if (lane == 0) {
+    ends.set(threadIndex() / 32, range.low);
+    ends.set(warps + threadIndex() / 32, range.high);
+  }
+  syncThreads();
+  if (threadIndex() >= 2 * warps || first + threadIndex() % warps >= items) return;
+  store((threadIndex() < warps ? low : high) + first + threadIndex() % warps, ends.get(threadIndex()));
 }
 
 NIBBLE_KERNEL NIBBLE_THREADS(256) rangesOfColumns(GroupView view, std::size_t parts, float* low, float* high) {
@@ -95,7 +103,7 @@ Outcome launchRanges(const GroupView& view, float* low, float* high, float* scra
   Outcome outcome = launch(!runs   ? rangesOfColumns
                            : quads ? rangesOfRuns<4>
                                    : rangesOfRuns<1>,
-                           grid, threads, 0, stream, view, parts, partLow, partHigh);
+                           grid, threads, runs ? 2 * warps * sizeof(float) : 0, stream, view, parts, partLow, partHigh);
   if (!outcome.ok() || parts == 1) return outcome;
   return launch(rangesOfParts, {static_cast<unsigned>(ceilDiv(view.groups, warps)), 1}, threads, 0, stream, scratch,
                 scratch + items, view.groups, parts, low, high);

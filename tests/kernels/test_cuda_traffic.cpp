@@ -73,6 +73,7 @@ class TestCudaTraffic : public QObject {
         em::launchRanges(GroupView::contiguous(w.data(), groups, group), low.data(), high.data(), nullptr, stream.handle());
     Counters counters = measure("ranges", "ranges.cu", queued, 4.0 * count + 8.0 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
+    holdsBounds(counters);
   }
 
   void quantize() {
