@@ -18,8 +18,9 @@ QColor parameterColour(const Theme& theme, const std::string& name);
 QString parameterTitle(const std::string& name);  // "magnitude": "m"
 
 struct TrainCurves {
-  CurveData loss, gradient, moved;
+  CurveData loss, gradient;
   CurveData plane;     // magnitude against direction; where bits learn, size over the steps
+  CurveData moved;
   CurveData bits{};    // least, mean and most bits over the steps; empty: none learn
   bool sized = false;  // plane is the size
 };

@@ -97,7 +97,7 @@ void CurvePlot::rebuild() {
     ticks.clear();
     for (int power = static_cast<int>(std::floor(std::log10(up.low))); power <= static_cast<int>(std::ceil(std::log10(up.high))); ++power)
       for (const double digit : digits)
-        if (const double value = digit * std::pow(10.0, power); value >= up.low && value <= up.high) ticks.push_back({value, formatSignificant(value, 2)});
+        if (const double value = digit * std::pow(10.0, power); value >= up.low && value <= up.high) ticks.push_back({value, formatSignificant(value, digit == 1.5 ? 2 : 1)});
   }
   setTicks(y, ticks);
   setGrid(false, true);
