@@ -2,7 +2,6 @@
 #include "core/run/bench_rows.h"
 
 #include "core/io/mapped_file.h"
-#include "core/run/run.h"
 #include "kernels/backend.h"
 #include "kernels/math/affine.h"
 #include "kernels/math/half_quadratic.h"
@@ -23,7 +22,6 @@ using kernels::GroupView;
 
 constexpr std::size_t group = 128, hqqGroup = 64, levels = 16, bins = 512;
 constexpr std::size_t stripWeights = 64 * 1024;
-constexpr std::size_t schemeRows = 1024, schemeColumns = 4096;
 
 // A sum of four uniform numbers out of a counter: near enough to a normal distribution, and computed anywhere independently.
 float weightAt(std::uint64_t index) {
@@ -129,17 +127,6 @@ Status dequantize(const Buffers& buffers, const Context& context, const std::vec
   return {};
 }
 
-Status runChoice(const Buffers& buffers, const Context& context, const Choice& choice, std::size_t rows, std::size_t columns) {
-  const auto bytes = std::as_bytes(buffers.weights().first(rows * columns));
-  const Tensor tensor("benchmark", DType::F32, {rows, columns}, bytes, buffers.owner());
-  ReportOptions options;
-  options.percentile = false;
-  Context own = context;
-  own.progress = nullptr;
-  const auto outcome = run(tensor, choice, own, options);
-  return outcome ? Status() : fail(outcome.error());
-}
-
 // Reads every page of memory that was never touched.
 Status touch(const kernels::Backend& backend, std::span<const float> values) {
   std::atomic<std::uint64_t> sink{0};
@@ -201,20 +188,6 @@ void addTouchRows(std::vector<Row>& rows, Buffers& buffers, const Context& conte
                     }
                     return touchMap(*context.backend, (*file)->path());
                   }});
-}
-
-void addSchemeRows(std::vector<Row>& rows, Buffers& buffers, const Context& context) {
-  const std::size_t all = buffers.weights().size() / group;
-  const auto whole = Choice::parse("uniform:bits=4,granularity=group,group=128,symmetric=false");
-  if (whole)
-    rows.push_back({"run " + whole->shortText(), all * group, 0,
-                    [&buffers, &context, choice = *whole, all] { return runChoice(buffers, context, choice, all, group); }});
-  const std::size_t rowsOfScheme = std::min(schemeRows, buffers.weights().size() / schemeColumns);
-  for (const Scheme* scheme : allSchemes())
-    rows.push_back({"run " + std::string(scheme->info().id), rowsOfScheme * schemeColumns, 0,
-                    [&buffers, &context, choice = Choice(*scheme), rowsOfScheme] {
-                      return runChoice(buffers, context, choice, rowsOfScheme, schemeColumns);
-                    }});
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ struct Row {
 
 void addTrainRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);   // bench_train.cpp
 void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);  // bench_linear.cpp
+void addSchemeRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);  // bench_schemes.cpp
 // The rows keep references to the buffers.
 std::vector<Row> allRows(Buffers& buffers, const Context& context);
 
