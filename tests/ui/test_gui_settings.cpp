@@ -8,6 +8,7 @@
 #include <QAbstractButton>
 #include <QCheckBox>
 #include <QComboBox>
+#include <QDoubleSpinBox>
 #include <QLabel>
 #include <QLineEdit>
 #include <QTest>
@@ -112,7 +113,8 @@ bool change(const QString& key) {
   if (field->findChild<QToolButton*>() != nullptr) return false;
   if (!click(name, {10, field->height() / 2})) return false;
   for (int step = 0; step < 4; ++step) press(step < 2 ? Qt::Key_Up : Qt::Key_Down);
-  press(Qt::Key_Down);
+  const auto* spin = qobject_cast<QDoubleSpinBox*>(field);
+  press(spin != nullptr && spin->value() == spin->minimum() ? Qt::Key_Up : Qt::Key_Down);
   return true;
 }
 
