@@ -2,11 +2,11 @@
 // nibblescope: the window, and the offscreen report.
 #include "ui/main_window.h"
 #include "ui/report/report.h"
+#include "ui/session/deferred_settings.h"
 #include "ui/session/session.h"
 
 #include <QApplication>
 #include <QCommandLineParser>
-#include <QSettings>
 #include <algorithm>
 #include <string_view>
 
@@ -27,7 +27,7 @@ int runWindow(QApplication& application) {
   parser.addVersionOption();
   parser.addPositionalArgument("PATH", QObject::tr("A safetensors, npy or npz file, an index, a folder, or a .nibble session."), "[PATH]");
   parser.process(application);
-  QSettings settings("Nibblescope", "Nibblescope");
+  nibble::DeferredSettings settings("Nibblescope", "Nibblescope");
   nibble::Session session;
   nibble::MainWindow window(session, settings);
   window.show();

@@ -3,16 +3,16 @@
 
 #include "tests/support/golden.h"
 #include "ui/main_window.h"
+#include "ui/session/deferred_settings.h"
 #include "ui/session/session.h"
 
 #include <QFile>
-#include <QSettings>
 
 namespace nibble::test {
 
 struct TestWindow::Parts {
   explicit Parts(const QString& settingsFile) : settings(settingsFile, QSettings::IniFormat), window(session, settings) {}
-  QSettings settings;
+  DeferredSettings settings;
   Session session;
   MainWindow window;
 };
