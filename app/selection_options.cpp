@@ -4,7 +4,7 @@
 namespace nibble::cli {
 
 void SelectionOptions::addPath(CLI::App& command) {
-  command.add_option("PATH", path, "Checkpoint: .safetensors, an index of shards, a directory, .npy or .npz")->required();
+  command.add_option("PATH", path, "Checkpoint: .safetensors, an index of shards, a directory, .gguf, .npy or .npz")->required();
 }
 
 void SelectionOptions::addSelection(CLI::App& command) {
