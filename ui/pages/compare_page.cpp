@@ -110,6 +110,7 @@ QWidget* ComparePage::buildHeader() {
   connect(save, &QToolButton::clicked, this, &ComparePage::saveTable);
   m_mode = new Segments("compareMode", tr("What is compared"));
   m_mode->setStretching(false);
+  m_mode->setTight(true);  // all three fit beside the buttons of a 1280-point window
   m_mode->setChoices({"schemes", "files", "activations"}, {tr("Schemes"), tr("Files"), tr("Activations")});
   m_mode->setFixedHeight(sizes::control);
   connect(m_mode, &Segments::chosen, this, [this](const QString& mode) {
@@ -145,6 +146,7 @@ void ComparePage::buildVary(QHBoxLayout* line) {
   m_nearBits->setSuffix(tr(" bpw"));
   m_nearBits->setAlignment(Qt::AlignRight);
   m_nearBits->setFixedHeight(sizes::control);
+  m_nearBits->setMaximumWidth(88);
   connect(m_bits, &QPushButton::clicked, this, &ComparePage::addBits);
   connect(m_group, &QPushButton::clicked, this, &ComparePage::addGroups);
   connect(m_near, &QPushButton::clicked, this, &ComparePage::addNear);

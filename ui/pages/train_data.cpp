@@ -202,7 +202,7 @@ std::vector<RunRow> runRows(const TrainSnapshot& snapshot, const Theme& theme) {
     const auto base = baseOf(run);
     RunRow row;
     row.name = runTitle(run);
-    row.base = base ? shortLabel(*base) : QObject::tr("not quantized");
+    row.base = base ? shortLabel(*base) : QObject::tr("original");
     row.colour = runColour(theme, snapshot, i);
     row.dashed = run.plan.reference;
     row.chosen = i == 0;
