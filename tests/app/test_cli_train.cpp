@@ -4,6 +4,7 @@
 #include "core/train/layer_data.h"
 #include "tests/app/cli_runner.h"
 #include "tests/support/files.h"
+#include "tests/support/train_numbers.h"
 
 #include <QTemporaryDir>
 #include <QtTest>
@@ -16,38 +17,6 @@ using namespace nibble::test;
 using nlohmann::json;
 
 namespace {
-
-std::vector<double> numbers(const json& value) {
-  if (value.is_object()) return numbers(value.at("data"));
-  if (value.is_number()) return {value.get<double>()};
-  std::vector<double> all;
-  for (const json& part : value) {
-    const auto more = numbers(part);
-    all.insert(all.end(), more.begin(), more.end());
-  }
-  return all;
-}
-
-RawTensor doubleArray(const std::string& name, Shape shape, const std::vector<double>& values) {
-  RawTensor tensor{name, DType::F64, std::move(shape), {}, {}};
-  tensor.owned.resize(values.size() * sizeof(double));
-  std::memcpy(tensor.owned.data(), values.data(), tensor.owned.size());
-  return tensor;
-}
-
-std::vector<double> arrayOf(const QString& file, const std::string& name) {
-  const auto opened = Checkpoint::open(file.toStdString());
-  if (!opened) return {};
-  const auto tensor = (*opened)->read(name);
-  return tensor ? train::readDoubles(*tensor).value_or(std::vector<double>{}) : std::vector<double>{};
-}
-
-bool near(const std::vector<double>& ours, const std::vector<double>& theirs, double relative) {
-  if (ours.empty() || ours.size() != theirs.size()) return false;
-  for (std::size_t i = 0; i < ours.size(); ++i)
-    if (!(std::fabs(ours[i] - theirs[i]) <= relative * std::fabs(theirs[i]) + 1e-12)) return false;
-  return true;
-}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include "core/train/diff_quantizer.h"
 #include "tests/support/golden.h"
 #include "tests/support/train_layers.h"
+#include "tests/support/train_numbers.h"
 
 #include <QtTest>
 
@@ -61,9 +62,6 @@ bool has(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
 
-std::vector<double> numbers(const json& value) {
-  return (value.is_object() ? value.at("data") : value).get<std::vector<double>>();
-}
 bool near(const std::vector<double>& ours, const std::vector<double>& theirs) {
   if (ours.empty() || ours.size() != theirs.size()) return false;
   for (std::size_t i = 0; i < ours.size(); ++i)

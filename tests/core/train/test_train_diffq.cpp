@@ -8,6 +8,7 @@
 #include "core/train/weight_rule.h"
 #include "tests/support/golden.h"
 #include "tests/support/train_layers.h"
+#include "tests/support/train_numbers.h"
 
 #include <QtTest>
 
@@ -19,17 +20,6 @@ using namespace nibble::train;
 using nlohmann::json;
 
 namespace {
-
-std::vector<double> numbers(const json& value) {
-  if (value.is_object()) return numbers(value.at("data"));
-  if (value.is_number()) return {value.get<double>()};
-  std::vector<double> all;
-  for (const json& part : value) {
-    const auto more = numbers(part);
-    all.insert(all.end(), more.begin(), more.end());
-  }
-  return all;
-}
 
 QByteArray compared(const std::vector<double>& ours, const std::vector<double>& theirs, double relative, double absolute = 0) {
   if (ours.size() != theirs.size() || ours.empty())

@@ -5,6 +5,7 @@
 #include "tests/support/files.h"
 #include "tests/support/golden.h"
 #include "tests/support/train_layers.h"
+#include "tests/support/train_numbers.h"
 
 #include <QtTest>
 
@@ -16,18 +17,6 @@ using namespace nibble::train;
 using nlohmann::json;
 
 namespace {
-
-// All numbers of an array however deep it is nested.
-std::vector<double> numbers(const json& value) {
-  if (value.is_object()) return numbers(value.at("data"));
-  if (value.is_number()) return {value.get<double>()};
-  std::vector<double> all;
-  for (const json& part : value) {
-    const auto more = numbers(part);
-    all.insert(all.end(), more.begin(), more.end());
-  }
-  return all;
-}
 
 // Empty, or the first entry that is further off than relative |theirs| + absolute.
 QByteArray compared(const std::vector<double>& ours, const std::vector<double>& theirs, double relative, double absolute = 0) {
