@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The options of `train`, and the settings they stand for. Defaults are those of TrainSettings, but: alpha is the rank where it
-// is not given (a scale of 1), 1 for document 000, which multiplies the output by it; the rank is that of --init's lora_A.
+// The options of `train`: those of the table in core/train/train_options.h, and what only the command line has. The rank is
+// that of --init's lora_A where it is not given.
 #pragma once
 #include "app/activation_options.h"
 #include "app/selection_options.h"
 #include "core/train/stepper.h"
 
+#include <functional>
+#include <map>
 #include <string>
 
 namespace nibble::cli {
@@ -18,21 +20,18 @@ struct TrainOptions {
   bool json = false;
 
   void add(CLI::App& command);
-  [[nodiscard]] Result<train::TrainSettings> settings() const;
+  // `warn` hears of options that mean nothing to the method.
+  [[nodiscard]] train::TrainSettings settings(const std::function<void(const std::string&)>& warn) const;
   [[nodiscard]] train::Breakpoints breakpoints() const;
 
  private:
-  void addAdapter(CLI::App& command);
-  void addOptimizer(CLI::App& command);
-  void addRun(CLI::App& command);
-  void addBits(CLI::App& command);
+  void addFiles(CLI::App& command);
 
-  train::TrainSettings m_settings;
-  // As written; settings() makes values of them.
-  std::string m_variant, m_scaling, m_start, m_magnitude, m_schedule, m_type, m_loss, m_param, m_noiseKind;
-  bool m_noDetectBound = false, m_stopNothingMoved = false;
+  std::map<std::string, std::string> m_texts;  // as written, by key
+  std::string m_base;
+  bool m_stopNothingMoved = false;
   double m_stopLoss = 0;
-  CLI::Option *m_rankGiven = nullptr, *m_alphaGiven = nullptr, *m_stopLossGiven = nullptr;
+  CLI::Option* m_stopLossGiven = nullptr;
 };
 
 }  // namespace nibble::cli

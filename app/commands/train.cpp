@@ -27,14 +27,13 @@ struct Inputs {
 
 Result<Inputs> openInputs(Program& program, const TrainOptions& options, const Context& context) {
   Inputs inputs;
-  auto settings = options.settings();
-  if (!settings) return fail(settings.error());
+  auto settings = options.settings([&program](const std::string& line) { program.warn(line); });
   auto weights = options.selection.open(context);
   if (!weights) return fail(weights.error());
   inputs.weights = *std::move(weights);
   auto names = options.selection.select(*inputs.weights);
   if (!names) return fail(names.error().within(options.selection.path));
-  inputs.job = {inputs.weights.get(), *std::move(names), *std::move(settings),
+  inputs.job = {inputs.weights.get(), *std::move(names), std::move(settings),
                 [&program](const std::string& line) { program.warn(line); }};
   // Schemes that look at activations see those that train.
   if (!inputs.job.settings.adapter.base.empty()) {

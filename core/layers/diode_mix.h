@@ -12,6 +12,8 @@
 #include "core/layers/mbwq_layer.h"
 
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace nibble {
@@ -29,26 +31,35 @@ class DiodeMix {
   struct Step {
     std::uint64_t number = 0;   // t = 1, 2, ...
     std::uint64_t flipped = 0;  // codes that changed
+    std::uint64_t lost = 0;     // weights that were to change and whose code stayed, with nothing kept of it
     std::uint64_t movedZeros = 0;
     double size = 0;  // `step` above
   };
+  // What a later step depends on besides the layer: [out, in] in stored order, empty before the first.
+  struct State {
+    std::uint64_t number = 0;  // steps done
+    std::vector<float> first, second, residual;
+  };
 
   explicit DiodeMix(const DiodeMixSettings& settings = {}) : m_settings(settings) {}
+  DiodeMix(const DiodeMixSettings& settings, State state) : m_settings(settings), m_state(std::move(state)) {}
   [[nodiscard]] const DiodeMixSettings& settings() const { return m_settings; }
+  [[nodiscard]] const State& state() const { return m_state; }
 
   // One update of the layer from its privileged gradient, which stays. All or nothing. Errors: settings that cannot be, no
   // gradient, one that is not finite, another layer than before, a zero beyond float16, cancelled.
-  Result<Step> step(MbwqLayer& layer, const Context& context);
+  Result<Step> step(MbwqLayer& layer, const Context& context) { return step(layer, layer.privilegedGradient(), context); }
+  // The same from another gradient [in, out], inputs in the model's order.
+  Result<Step> step(MbwqLayer& layer, std::span<const float> gradient, const Context& context);
   // What rounding has taken, [out, in] in stored order; empty where it is not kept.
-  [[nodiscard]] const std::vector<float>& residual() const { return m_residual; }
+  [[nodiscard]] const std::vector<float>& residual() const { return m_state.residual; }
 
  private:
   struct Next;
-  void updateRow(const MbwqLayer& layer, std::uint64_t row, double size, Next& next) const;
+  void updateRow(const MbwqLayer& layer, std::span<const float> gradient, std::uint64_t row, double size, Next& next) const;
 
   DiodeMixSettings m_settings;
-  std::uint64_t m_number = 0;
-  std::vector<float> m_first, m_second, m_residual;  // [out, in], stored order
+  State m_state;
 };
 
 }  // namespace nibble

@@ -160,10 +160,11 @@ Result<Tensor> MbwqLayer::backward(const Tensor& x, const Tensor& dy, const Cont
   return fail(m_name + ": not enough memory for its gradients");
 }
 
-Status MbwqLayer::repack(std::vector<std::uint8_t> codes, std::span<const float> zeros) {
+Status MbwqLayer::repack(std::vector<std::uint8_t> codes, std::span<const float> zeros, std::span<const float> bias) {
   if (!isPrepared()) return refuse("is not prepared");
   const std::uint64_t inputs = m_settings.inputs, outputs = m_settings.outputs, groups = m_groups.size();
   if (codes.size() != inputs * outputs || zeros.size() != groups * outputs) return refuse("codes or zeros of another size");
+  if (!bias.empty() && bias.size() != m_bias.size()) return refuse("a bias of another size");
   const auto widths = widthsOf(m_groups);
   for (std::size_t i = 0; i < codes.size(); ++i)
     if (codes[i] >> widths[i % inputs] != 0)
@@ -180,9 +181,16 @@ Status MbwqLayer::repack(std::vector<std::uint8_t> codes, std::span<const float>
   tensor.codes = Codes(std::move(codes));
   tensor.zero = Plane::numbers(tensor.zero->grouping, std::move(offsets), Stored::F16);
   tensor.order = m_order;
-  auto linear = PackedLinear::make(m_name, std::move(tensor), m_bias, FloatType::F16);
+  std::vector<float> outputBias = m_bias;
+  for (std::size_t n = 0; n < bias.size(); ++n) {
+    outputBias[n] = toHalf(bias[n]);
+    if (!std::isfinite(outputBias[n])) return refuse("a bias of " + text::number(bias[n]) + " is not a float16");
+  }
+  auto linear = PackedLinear::make(m_name, std::move(tensor), outputBias, FloatType::F16);
   if (!linear) return fail(linear.error());
   m_linear = *std::move(linear);
+  if (!bias.empty()) m_buffers["bias"] = mbwq::halves("bias", {outputs}, outputBias);
+  m_bias = std::move(outputBias);
   m_buffers["zeros"] = mbwq::halves("zeros", {groups, outputs}, zeros);
   return {};
 }

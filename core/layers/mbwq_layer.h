@@ -67,8 +67,9 @@ class MbwqLayer {
   [[nodiscard]] const std::vector<float>& privilegedGradient() const { return m_gradient; }  // [in, out]; empty: none yet
   void clearGradient() { m_gradient.clear(); }
 
-  // New codes [out, in] in stored order, each within its width, and zeros [groups, outputs]: what training does.
-  Status repack(std::vector<std::uint8_t> codes, std::span<const float> zeros);
+  // New codes [out, in] in stored order, each within its width, and zeros [groups, outputs]: what training does. A new bias,
+  // float16 numbers, where the layer has one; empty: it stays.
+  Status repack(std::vector<std::uint8_t> codes, std::span<const float> zeros, std::span<const float> bias = {});
 
  private:
   MbwqLayer() = default;

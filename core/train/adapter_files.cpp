@@ -5,10 +5,10 @@
 // with what it costs to put them back into the base's quantization.
 #include "core/base/text.h"
 #include "core/io/atomic_file.h"
-#include "core/io/safetensors_writer.h"
 #include "core/quant/decode.h"
 #include "core/run/run.h"
 #include "core/train/adapter_layer.h"
+#include "core/train/tensor_file.h"
 #include "kernels/backend.h"
 
 #include <nlohmann/json.hpp>
@@ -32,14 +32,6 @@ RawTensor floats(std::string name, Shape shape, const std::vector<double>& value
     std::memcpy(tensor.owned.data() + i * sizeof(float), &value, sizeof(float));
   }
   return tensor;
-}
-
-Status writeTensors(const std::filesystem::path& path, const std::vector<RawTensor>& tensors) {
-  auto file = AtomicFile::create(path);
-  if (!file) return fail(file.error());
-  NIBBLE_TRY(writeSafetensors(*file, tensors));
-  NIBBLE_TRY(file->sync());
-  return file->commit();
 }
 
 // PEFT scales BA by lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora. A variant without a scale is s = 1, lora_alpha =

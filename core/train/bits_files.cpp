@@ -7,8 +7,8 @@
 // `export weights.safetensors --recipe recipe.json` makes the layers that evaluate() measures.
 #include "core/base/text.h"
 #include "core/io/atomic_file.h"
-#include "core/io/safetensors_writer.h"
 #include "core/train/bits_model.h"
+#include "core/train/tensor_file.h"
 #include "kernels/math/minifloat.h"
 
 #include <nlohmann/json.hpp>
@@ -37,14 +37,6 @@ RawTensor rawOf(std::string name, DType type, Shape shape, const std::vector<dou
 RawTensor floats(std::string name, Shape shape, const std::vector<double>& values) {
   return rawOf<float>(std::move(name), DType::F32, std::move(shape), values,
                       [](double value) { return static_cast<float>(value); });
-}
-
-Status writeTensors(const std::filesystem::path& path, const std::vector<RawTensor>& tensors) {
-  auto file = AtomicFile::create(path);
-  if (!file) return fail(file.error());
-  NIBBLE_TRY(writeSafetensors(*file, tensors));
-  NIBBLE_TRY(file->sync());
-  return file->commit();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "core/base/text.h"
 #include "core/io/checkpoint.h"
+#include "core/layers/layer_files.h"
 #include "core/run/run.h"
 #include "core/train/random.h"
 #include "kernels/backend.h"
@@ -67,6 +68,12 @@ Result<Samples> readSamples(const std::filesystem::path& path, const std::string
 
 Status readBias(const TrainJob& job, LayerData& layer) {
   const auto name = biasName(layer.name);
+  if (name && job.weights->packedLayer(layer.name) != nullptr) {  // a part of the layer, which the list does not name
+    const auto stored = readLayerBias(*job.weights, layer.name, layer.rows);
+    if (!stored) return fail(stored.error());
+    layer.bias.assign(stored->begin(), stored->end());
+    return checkFinite(layer.bias, layer.rows, *name);
+  }
   if (!name || job.weights->find(*name) == nullptr) return {};
   const auto bias = job.weights->read(*name);
   if (!bias) return fail(bias.error());

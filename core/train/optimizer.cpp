@@ -55,10 +55,25 @@ void adamw(const Update& update, Parameter& parameter, std::span<double> next) {
     next[i] = parameter.value[i] * kept + moments.change(parameter.state[0][i], parameter.state[1][i], parameter.gradient[i]);
 }
 
+// The rule of core/layers/diode_mix.h where a parameter is a float: the correction is in the step, epsilon beside the raw root.
+void diodeMix(const Update& update, Parameter& parameter, std::span<double> next) {
+  const OptimizerSettings& s = update.settings;
+  const auto t = static_cast<double>(update.step);
+  const double size = update.learningRate * std::sqrt(1 - std::pow(s.beta2, t)) / (1 - std::pow(s.beta1, t));
+  for (std::size_t i = 0; i < next.size(); ++i) {
+    const double g = parameter.gradient[i];
+    double &m = parameter.state[0][i], &v = parameter.state[1][i];
+    m = s.beta1 * m + (1 - s.beta1) * g;
+    v = s.beta2 * v + (1 - s.beta2) * g * g;
+    next[i] = parameter.value[i] * (1 - update.learningRate * s.weightDecay) - size * m / (std::sqrt(v) + s.epsilon);
+  }
+}
+
 constexpr std::array kinds = {
     OptimizerKind{"sgd", "Stochastic gradient descent, with momentum", 1, sgd},
     OptimizerKind{"adam", "Adam; weight decay is part of the gradient", 2, adam},
     OptimizerKind{"adamw", "Adam with decoupled weight decay", 2, adamw},
+    OptimizerKind{"diodemix", "For weights that stay quantized; floats as by Adam", 2, diodeMix},
 };
 
 // Rounds into the stored type and counts.

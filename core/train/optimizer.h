@@ -5,6 +5,8 @@
 //   adam   g += decay p;  then as adamw without decay
 //   adamw  p *= 1 - lr decay;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
 //          p -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+//   diodemix  m, v as adamw;  p = p (1 - lr decay) - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon); quantized
+//          weights have a rule of their own (core/layers/diode_mix.h)
 // Adding an optimizer: one rule and one line in the table.
 #pragma once
 #include "core/base/result.h"

@@ -30,12 +30,13 @@ struct Moved {
 };
 
 struct Parameter {
-  std::string name;  // "A", "B", "magnitude", "weight", "logits"; with "TENSOR/" before it when several tensors train
+  std::string name;  // "A", "B", "magnitude", "weight", "logits", "codes"; with "TENSOR/" before it when several tensors train
   Shape shape;
   NumberType type = NumberType::F32;
   std::vector<double> value;                 // each a number of `type`
   std::vector<double> gradient;              // as large as `value`; zeroed before each step, then summed over its passes
-  std::array<std::vector<double>, 2> state;  // the optimizer's: empty until the first update
+  using State = std::array<std::vector<double>, 3>;
+  State state;                               // the optimizer's: empty until the first update
   Moved moved;                               // of the last update
   std::optional<OptimizerSettings> own;      // instead of the run's (bits that learn at their own rate)
 

@@ -27,7 +27,8 @@ std::string_view text(StopReason reason) {
 std::uint64_t Stepper::Kept::bytes() const {
   std::uint64_t numbers = 0;
   for (const auto& value : values) numbers += value.size();
-  for (const auto& state : states) numbers += state[0].size() + state[1].size();
+  for (const auto& state : states)
+    for (const auto& part : state) numbers += part.size();
   return numbers * sizeof(double);
 }
 
@@ -125,7 +126,7 @@ Result<StepRecord> Stepper::step(const Context& context) try {
   clipGradients(parameters, m_settings.clipNorm);
   const double factor = m_settings.schedule.factor(record.step);
   record.learningRate = m_settings.optimizer.learningRate * factor;
-  update(parameters, m_settings.optimizer, factor, record.step);
+  NIBBLE_TRY(m_trainable->update(m_settings.optimizer, factor, record.step, context));
   for (std::size_t i = 0; i < parameters.size(); ++i) record.parameters[i].moved = parameters[i].moved;
   m_records.push_back(record);
   keep();

@@ -85,7 +85,7 @@ class Stepper {
  private:
   struct Kept {
     std::vector<std::vector<double>> values;
-    std::vector<std::array<std::vector<double>, 2>> states;
+    std::vector<Parameter::State> states;
     std::vector<Moved> moved;
     [[nodiscard]] std::uint64_t bytes() const;
   };

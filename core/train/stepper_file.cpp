@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The file of a run: value/P, state0/P, state1/P in float64, and `records` [steps, 3 + 4 parameters + figures]: step, loss,
+// The file of a run: value/P, state0/P, state1/P, ... in float64, and `records` [steps, 3 + 4 parameters + figures]: step, loss,
 // learning rate; gradient norm, moved, vanished, total of each parameter; the method's figures. What must match stands in the
 // metadata.
 #include "core/base/text.h"

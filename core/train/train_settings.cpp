@@ -89,6 +89,8 @@ std::string runText(const TrainSettings& settings, const std::vector<std::string
   line.add("schedule", schedule.kind).add("warmup", schedule.warmup).add("floor", schedule.floor);
   if (schedule.kind != Schedule::Kind::Constant) line.add("over", schedule.total == 0 ? settings.steps : schedule.total);
   line.add("clip", settings.clipNorm).add("accumulation", settings.accumulation).add("batch", settings.batchRows);
+  line.add("rounding", settings.packed.rounding).add("residual", std::uint64_t{settings.packed.residual});
+  line.add("zeroEvery", settings.packed.zeroEvery);
   line.add("seed", settings.seed).add("dtype", std::string(name(settings.numberType()))).add("loss", settings.loss);
   return line.text();
 }
@@ -126,6 +128,9 @@ std::vector<std::string> adapterStartNames() {
 }
 std::vector<std::string> noiseKindNames() {
   return {"gaussian", "uniform"};
+}
+std::vector<std::string> roundingNames() {
+  return {"nearest", "stochastic"};
 }
 
 }  // namespace nibble::train

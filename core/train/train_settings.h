@@ -31,7 +31,7 @@ enum class AdapterStart : std::uint8_t {
 enum class MagnitudeStart : std::uint8_t { ByVariant, Base, Original };  // row norms of which weights
 
 struct AdapterSettings {
-  std::string base;  // text of a choice; empty: float
+  std::string base;  // text of a choice; empty: float, or of a packed method: as the tensor is stored
   Variant variant = Variant::Peft;
   std::uint64_t rank = 16;
   double alpha = 16;
@@ -60,6 +60,15 @@ struct DiffqSettings {
   bool operator==(const DiffqSettings&) const = default;
 };
 
+// Quantized weights that train (core/layers/diode_mix.h).
+struct PackedSettings {
+  enum class Rounding : std::uint8_t { Nearest, Stochastic };
+  Rounding rounding = Rounding::Nearest;
+  bool residual = false;        // what rounding took is kept in float32
+  std::uint64_t zeroEvery = 5;  // steps between updates of the zeros; 0: they stay
+  bool operator==(const PackedSettings&) const = default;
+};
+
 // Where inputs and targets come from. Without files inputs are drawn, and targets are what the float layer makes of them.
 struct DataSettings {
   std::filesystem::path inputs, targets;
@@ -73,6 +82,7 @@ struct TrainSettings {
   std::string method = "qdora";  // of allMethods() (methods.h)
   AdapterSettings adapter;
   DiffqSettings diffq;
+  PackedSettings packed;
   DataSettings data;
   OptimizerSettings optimizer;
   Schedule schedule;    // `total` 0: takes `steps`
@@ -102,6 +112,7 @@ std::vector<std::string> variantNames();
 std::vector<std::string> scalingNames();
 std::vector<std::string> adapterStartNames();
 std::vector<std::string> noiseKindNames();  // in the order of DiffqSettings::NoiseKind
+std::vector<std::string> roundingNames();   // in the order of PackedSettings::Rounding
 
 // A run before it is opened: which tensors of which checkpoint.
 struct TrainJob {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core/train/trainable.h"
 
+#include "core/train/optimizer.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -28,6 +30,11 @@ RowRange Pass::rows(std::uint64_t all) const {
   }
   const std::uint64_t count = std::min(batchRows, all), batches = all / count;
   return {number() % batches * count, count};
+}
+
+Status Trainable::update(const OptimizerSettings& settings, double scheduleFactor, std::uint64_t step, const Context&) {
+  train::update(parameters(), settings, scheduleFactor, step);
+  return {};
 }
 
 std::uint64_t checksum(std::span<const double> values, std::uint64_t before) {

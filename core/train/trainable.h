@@ -55,6 +55,9 @@ class Trainable {
 
   // The loss, and pass.weight() times its gradients added to Parameter::gradient.
   virtual Result<double> pass(const Pass& pass, const Context& context) = 0;
+  // One update of every parameter from its gradient, with Parameter::moved counted (optimizer.h); a method whose numbers are no
+  // free floats has its own. All or nothing. Errors: cancelled, what that method cannot hold.
+  virtual Status update(const OptimizerSettings& settings, double scheduleFactor, std::uint64_t step, const Context& context);
   // The loss over all rows as the finished layer has it: no noise, truly quantized. No gradients.
   virtual Result<double> evaluate(const Context& context) = 0;
   // Of the last pass, for every step's record ("sizeMb", "deltaM", "deltaD").

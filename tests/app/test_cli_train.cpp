@@ -116,6 +116,30 @@ class TestCliTrain : public QObject {
     QCOMPARE(runCli(quick({"--method", "lora", "--steps", "1", "--out", file("adapter")})).status, 1);
   }
 
+  // Packed weights that train: codes flipped in every step, saved and gone on from, written as a packed checkpoint.
+  void packedWeights() {
+    const QStringList method{"--method", "mbwq", "--base", "mbwq:bits=4", "--lr", "0.01", "--residual"};
+    const Ran whole = runCli(quick(method + QStringList{"--steps", "10", "--out", file("packed")}));
+    QCOMPARE(whole.status, 0);
+    QVERIFY(whole.err.contains("--rank means nothing to mbwq"));
+    const json document = whole.json();
+    std::uint64_t flipped = 0;
+    for (const json& step : document["steps"]) {
+      QCOMPARE(step["moved"]["codes"][1], json(384 * 384));
+      flipped += step["moved"]["codes"][0].get<std::uint64_t>();
+    }
+    QVERIFY(flipped > 100 && document["final"]["changedShare"].get<double>() > 0);
+    QCOMPARE(document["final"]["baseLoss"], document["final"]["startLoss"]);
+    QVERIFY(std::fabs(document["final"]["bitsPerWeight"].get<double>() - 5) < 0.1);
+    QCOMPARE(runCli(quick(method + QStringList{"--steps", "6", "--checkpoint", file("codes")})).status, 0);
+    const Ran second = runCli(quick(method + QStringList{"--steps", "10", "--resume", file("codes")}));
+    QCOMPARE(second.json()["steps"], document["steps"]);
+    const Ran info = runCli({"info", file("packed/packed.safetensors"), "--json"});
+    QVERIFY2(info.out.contains("quantizedAs") && info.out.contains("mbwq"), info.out.constData());
+    QCOMPARE(runCli(quick({"--method", "mbwq"})).status, 2);
+    QCOMPARE(runCli(quick({"--method", "mbwq", "--base", "mbwq:bits=4", "--rounding", "other"})).status, 2);
+  }
+
   void resumesToTheSameBits() {
     const QStringList method{"--method", "qdora", "--base", "hqq:bits=3", "--seed", "5", "--lr", "0.003"};
     const Ran whole = runCli(quick(method + QStringList{"--steps", "12", "--threads", "1"}));

@@ -29,7 +29,7 @@ const std::set<std::string> roundingAllowed{"kernels/math/block_rounding.h"};
 
 // The benchmark times fixed choices by their text; a distribution, methods, variants and noise of training, a runtime and a
 // container have the names of schemes and formats.
-const std::set<std::string> namesAllowed{"app/train_options.cpp",        "core/run/bench_schemes.cpp",      "core/tensor/synthetic.cpp",
+const std::set<std::string> namesAllowed{"core/run/bench_schemes.cpp",   "core/tensor/synthetic.cpp",
                                          "core/train/methods.cpp",       "core/train/train_settings.cpp",
                                          "ui/session/load_command.cpp",  "core/io/gguf.h",
                                          "core/io/gguf.cpp",             "core/run/activation_files.cpp"};

@@ -24,6 +24,8 @@ class TestGuiTrain : public QObject {
   void tellsUpdatesLostToRounding();
   void stopsAtABreakpointAndUndoes();
   void learnsBits();
+  void trainsPackedWeights();
+  void trainsSeveralTensors();
   void savesTablesAndResults();
 };
 
@@ -194,6 +196,51 @@ void TestGuiTrain::learnsBits() {
   QVERIFY(click("trainStep") && atStep(3, 100));
   QVERIFY(click("trainStep") && atStep(4, 100));
   QVERIFY(picture("bitCurves") != before && picture("trainPlanePanel") != size);
+}
+
+// Codes that flip: lost updates are told, a residual keeps them, codes and weights are drawn.
+void TestGuiTrain::trainsPackedWeights() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(typeInto("schemeText", "mbwq:bits=4"));
+  QVERIFY(chooseMethod("mbwq", "MBWQ"));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(click("trainStep") && atStep(2, 100));
+  QVERIFY(waitFor("codeCounts") && waitFor("parameter_weight"));
+  QVERIFY(findVisible("parameter_BA") == nullptr && findVisible("trainLambda") == nullptr);
+  QVERIFY(waitUntil([] { return findVisible("trainMessage") != nullptr && textOf("trainMessage").contains("half a code"); }));
+  QVERIFY(click("trainMessageAction"));
+  QVERIFY(atStep(0, 100));
+  QVERIFY(inSettings([] { return findVisible("train_residual") != nullptr && typeInto("train_lr", "0.01") && findVisible("train_rank") == nullptr; }));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  const QImage before = picture("trainPlanePanel");
+  QVERIFY(click("trainStep") && atStep(2, 100));
+  QVERIFY(findVisible("trainMessage") == nullptr);
+  QVERIFY(picture("trainPlanePanel") != before);
+  for (const QString kind : {"gradient", "update"}) {
+    const QImage maps = picture("trainParameters");
+    QVERIFY(click("parameterKind_" + kind));
+    QVERIFY(waitUntil([&] { return picture("trainParameters") != maps; }));
+  }
+  QVERIFY(click("trainCommand"));
+  QVERIFY2(clipboardText().contains("--method mbwq --base mbwq:bits=4") && clipboardText().contains("--residual"), qPrintable(clipboardText()));
+}
+
+// What is selected on the left trains together.
+void TestGuiTrain::trainsSeveralTensors() {
+  TestWindow window(sampleFile());
+  QVERIFY(waitFor("explorePage"));
+  QVERIFY(openTrainPage());
+  QVERIFY(chooseMethod("diffq", "DiffQ"));
+  QVERIFY(typeInto("tensorFilter", "attention.self") && click("tensorTree"));
+  press(Qt::Key_A, Qt::ControlModifier);
+  QVERIFY(waitUntil([] { return textOf("trainTensors").startsWith("3 "); }));
+  QVERIFY(click("trainStep") && atStep(1, 100));
+  QVERIFY(click("trainStep") && atStep(2, 100));
+  QVERIFY(waitFor("bitCurves") && waitFor("parameter_bits"));
+  QVERIFY(click("trainCommand"));
+  QCOMPARE(clipboardText().count("--tensor"), 3);
 }
 
 void TestGuiTrain::savesTablesAndResults() {

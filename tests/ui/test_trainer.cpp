@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The session's training: steps forward and back give the same records, the loss falls, settings drop a run and undo, and the
-// command line names what is chosen.
+// command line names what is chosen; several tensors; every option.
 #include "tests/support/golden.h"
 #include "ui/session/session.h"
+#include "ui/session/session_text.h"
 #include "ui/session/trainer.h"
 
 #include <QTest>
@@ -67,6 +68,55 @@ class TestTrainer : public QObject {
     for (const auto& run : session.trainer().snapshot()->runs) QCOMPARE(run->records.size(), std::size_t{1});
     const QString line = trainCommand(session.state());
     QVERIFY2(line.contains("--method qdora --base minmax:bits=3") && line.contains("--rank 4") && line.contains("--dtype bf16"), qPrintable(line));
+  }
+  // Selected matrices train together where the method can; the session file and the command line keep them.
+  void severalTensorsTogether() {
+    Session session;
+    openLayer(session);
+    std::vector<std::string> several;
+    for (const auto& item : session.state().file->tree->items())
+      if (item.name.find("attention.self") != std::string::npos && item.name.ends_with(".weight")) several.push_back(item.name);
+    QCOMPARE(several.size(), std::size_t{3});
+    session.edit("select", {}, [&](SessionState& state) { state.selection = several, state.view["train.method"] = "lsq"; });
+    QCOMPARE(trainTensors(session.state()), several);
+    session.trainer().goTo(2);
+    QTRY_VERIFY_WITH_TIMEOUT(!session.trainer().busy() && session.trainer().snapshot() && session.trainer().snapshot()->step() == 2, 20000);
+    const auto& run = *session.trainer().snapshot()->runs.front();
+    QCOMPARE(run.records.back().parameters.size(), std::size_t{9});
+    QVERIFY(session.trainer().snapshot()->arrays.contains(several[1] + "/bits"));
+    QCOMPARE(trainCommand(session.state()).count("--tensor"), 3);
+    SessionState read;
+    QVERIFY(readSession(writeSession(session.state()), read));
+    QCOMPARE(read.selection, several);
+    session.edit("method", {}, [](SessionState& state) { state.view["train.method"] = "lora"; });
+    QCOMPARE(trainTensors(session.state()), std::vector<std::string>{session.state().tensor});
+  }
+  // Every option of the table goes through a session's text and back, and the command line names it.
+  void everyOptionThroughTheSession() {
+    Session session;
+    openLayer(session);
+    for (const auto& method : train::allMethods())
+      for (const auto& option : train::trainOptions()) {
+        const train::TrainSettings defaults = train::defaultSettings(method.id);
+        if (option.key == std::string("method") || (option.methods & train::forKind(method.kind)) == 0) continue;
+        std::string other;
+        switch (option.kind) {
+          case train::TrainOption::Kind::Choice: other = option.choices().back() == option.get(defaults) ? option.choices().front() : option.choices().back(); break;
+          case train::TrainOption::Kind::Flag: other = option.get(defaults) == "yes" ? "no" : "yes"; break;
+          case train::TrainOption::Kind::Number: other = "0.375"; break;
+          case train::TrainOption::Kind::Count: other = "7"; break;
+          case train::TrainOption::Kind::Words: other = "*.bias key?"; break;
+          case train::TrainOption::Kind::File: other = "some.npz"; break;
+        }
+        SessionState state = session.state();
+        state.view = {{"train.method", std::string(method.id)}, {std::string("train.") + option.key, other}};
+        const train::TrainSettings settings = trainSettings(state);
+        QCOMPARE(option.get(settings), other);
+        if (applies(option, settings)) QVERIFY2(trainCommand(state).contains(QString(" --%1").arg(option.key)), option.key);
+        state.view[std::string("train.") + option.key] = "no such value";
+        if (option.kind != train::TrainOption::Kind::Words && option.kind != train::TrainOption::Kind::File)
+          QCOMPARE(option.get(trainSettings(state)), option.get(train::chosenSettings({{"method", std::string(method.id)}}).settings));
+      }
   }
 };
 

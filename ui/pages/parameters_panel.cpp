@@ -73,6 +73,13 @@ std::shared_ptr<const train::NamedArray> arrayNamed(const TrainSnapshot& snapsho
   return found == snapshot.arrays.end() || found->second->values.empty() ? nullptr : found->second;
 }
 
+std::vector<std::shared_ptr<const train::NamedArray>> bitArrays(const TrainSnapshot& snapshot) {
+  std::vector<std::shared_ptr<const train::NamedArray>> all;
+  for (const auto& [name, array] : snapshot.arrays)
+    if ((name == "bits" || name.ends_with("/bits")) && !array->values.empty()) all.push_back(array);
+  return all;
+}
+
 QLabel* partTitle(const QString& objectName) {
   auto* label = new QLabel;
   label->setObjectName(objectName);
@@ -97,7 +104,8 @@ ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
     : Panel("trainParameters", tr("Parameters"), parent), m_session(session), m_kind(new Segments("parameterKind", tr("What the maps show"))), m_empty(new QLabel),
       m_magnitudeTitle(partTitle("parameterTitle_m")), m_stack(new QStackedWidget), m_a(makeMap("A", tr("Adapter A"))), m_b(makeMap("B", tr("Adapter B"))),
       m_ba(makeMap("BA", tr("Product BA with its scale"))), m_magnitude(new CurvePlot("parameter_m", tr("Magnitude of each row"))), m_bits(makeMap("bits", tr("Bits of each group"))),
-      m_bitCounts(new OccupancyPlot(nullptr, "bitCounts")), m_bitCurves(new CurvePlot("bitCurves", tr("Bits over the steps"))) {
+      m_bitCounts(new OccupancyPlot(nullptr, "bitCounts")), m_bitCurves(new CurvePlot("bitCurves", tr("Bits over the steps"))), m_weight(makeMap("weight", tr("Packed weights"))),
+      m_codeCounts(new OccupancyPlot(nullptr, "codeCounts")) {
   m_kind->setStretching(false);
   m_kind->setChoices({"value", "gradient", "update"}, {tr("value"), tr("gradient"), tr("last update")});
   addHeaderWidget(m_kind);
@@ -128,6 +136,7 @@ ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
   m_stack->addWidget(m_empty);
   m_stack->addWidget(body);
   m_stack->addWidget(buildBits());
+  m_stack->addWidget(buildCodes());
   addBody(m_stack);
   connect(m_kind, &Segments::chosen, this, [this](const QString& kind) {
     m_session.edit(tr("Show the %1").arg(kind), "view.trainview.kind", [&](SessionState& state) { state.view["trainview.kind"] = kind.toStdString(); });
@@ -135,7 +144,7 @@ ParametersPanel::ParametersPanel(Session& session, QWidget* parent)
   connect(&session, &Session::changed, this, [this](const SessionState& before) {
     const auto& now = m_session.state();
     if (!isVisible()) return;
-    if (now.cell != before.cell || now.viewOption("trainview.kind", "value") != before.viewOption("trainview.kind", "value")) showNow();
+    if (now.cell != before.cell || now.tensor != before.tensor || now.viewOption("trainview.kind", "value") != before.viewOption("trainview.kind", "value")) showNow();
   });
   showNow();
 }
@@ -178,10 +187,58 @@ QWidget* ParametersPanel::buildBits() {
   return part;
 }
 
-void ParametersPanel::showBits(const TrainSnapshot& snapshot) {
-  const auto bits = arrayNamed(snapshot, "bits");
-  setTitle(tr("Bits"));
+QWidget* ParametersPanel::buildCodes() {
+  m_weight.plot->setLook(MatrixLook::WithScale);
+  m_codeCounts->setAccessibleName(tr("How often each code is used"));
+  m_codeCounts->setAxisMargins(30, 6, 36, 16);
+  connect(m_codeCounts, &PlotWidget::hoverText, this, &Panel::setHoverText);
+  connect(m_codeCounts, &PlotWidget::saveFailed, &m_session, &Session::problem);
+  auto* part = new QWidget;
+  auto* line = new QHBoxLayout(part);
+  line->setContentsMargins(sizes::grid, 2, sizes::inside, sizes::grid);
+  line->setSpacing(sizes::gap);
+  line->addWidget(m_codeCounts, 9);
+  line->addWidget(under(m_weight.title, m_weight.plot), 14);
+  return part;
+}
+
+void ParametersPanel::showCodes(const TrainSnapshot& snapshot, const std::string& kind) {
+  setTitle(tr("Packed weights"));
   setSubtitle(tr("%1, step %2").arg(runTitle(*snapshot.runs.front())).arg(snapshot.arraysStep));
+  const auto codes = arrayNamed(snapshot, "codes");
+  OccupancyData counts;
+  counts.family = familyOf(*snapshot.runs.front());
+  for (const double code : codes->values) {
+    const auto place = static_cast<std::size_t>(code);
+    if (place >= counts.counts.size()) counts.counts.resize(place + 1);
+    ++counts.counts[place];
+  }
+  m_codeCounts->setData(std::move(counts));
+  const bool value = kind == "value";
+  const auto map = arrayNamed(snapshot, value ? "weight" : keyOf(kind, "codes"));
+  const QString name = QString("<b>%1</b>").arg(value ? tr("W") : kind == "gradient" ? tr("dW") : tr("codes flipped"));
+  if (!map || map->shape.size() != 2) {
+    m_weight.title->setText(name);
+    return m_weight.plot->clear();
+  }
+  const double extent = extentFor(keyOf(kind, "weight"), typicalExtent(map->values));
+  m_weight.title->setText(tr("%1&nbsp; %2, ±%3").arg(name, formatShape(map->shape), formatSignificant(extent, 1)));
+  m_weight.plot->setData(plotData(map, extent));
+}
+
+// The current tensor's where several train; else the first.
+std::shared_ptr<const train::NamedArray> ParametersPanel::bitsShown(const TrainSnapshot& snapshot) const {
+  if (const auto own = arrayNamed(snapshot, m_session.state().tensor + "/bits")) return own;
+  const auto all = bitArrays(snapshot);
+  return all.empty() ? nullptr : all.front();
+}
+
+void ParametersPanel::showBits(const TrainSnapshot& snapshot) {
+  const auto bits = bitsShown(snapshot);
+  const auto all = bitArrays(snapshot);
+  setTitle(tr("Bits"));
+  const QString step = tr("%1, step %2").arg(runTitle(*snapshot.runs.front())).arg(snapshot.arraysStep);
+  setSubtitle(all.size() > 1 ? tr("%1, %2 tensors together").arg(step).arg(all.size()) : step);
   const auto [least, most] = std::minmax_element(bits->values.begin(), bits->values.end());
   m_bits.title->setText(tr("<b>bits</b>&nbsp; %1 groups, %2").arg(formatCount(bits->values.size()), formatFixed(*least, 2) + QStringLiteral("–") + formatFixed(*most, 2)));
   if (bits->shape.size() == 2) {
@@ -196,10 +253,14 @@ void ParametersPanel::showBits(const TrainSnapshot& snapshot) {
   OccupancyData counts;
   counts.family = Family::Learned;
   counts.what = tr("bits"), counts.of = tr("groups");
-  counts.counts.assign(static_cast<std::size_t>(std::ceil(*most)) + 1, 0);
-  for (const double value : bits->values) ++counts.counts[static_cast<std::size_t>(std::max(0.0, std::nearbyint(value)))];
+  for (const auto& array : all)
+    for (const double value : array->values) {
+      const auto place = static_cast<std::size_t>(std::max(0.0, std::nearbyint(value)));
+      if (place >= counts.counts.size()) counts.counts.resize(place + 1);
+      ++counts.counts[place];
+    }
   m_bitCounts->setData(std::move(counts));
-  m_bitCurves->setData(trainCurves(snapshot, themeOf(this), trainSettings(m_session.state()).steps).bits);
+  m_bitCurves->setData(trainCurves(snapshot, themeOf(this), trainSettings(m_session.state()).steps, m_session.state().tensor).bits);
 }
 
 void ParametersPanel::setEmptyText(const QString& text) { m_empty->setText(text); }
@@ -226,10 +287,12 @@ double ParametersPanel::extentFor(const std::string& key, double wanted) {
 void ParametersPanel::showNow() {
   const std::string kind = m_session.state().viewOption("trainview.kind", "value");
   m_kind->setValue(QString::fromStdString(kind));
-  const bool there = m_snapshot && arrayNamed(*m_snapshot, "A") && arrayNamed(*m_snapshot, "B"), bits = m_snapshot && arrayNamed(*m_snapshot, "bits");
-  m_stack->setCurrentIndex(there ? 1 : bits ? 2 : 0);
-  m_kind->setVisible(there);
+  const bool there = m_snapshot && arrayNamed(*m_snapshot, "A") && arrayNamed(*m_snapshot, "B"), bits = m_snapshot && !bitArrays(*m_snapshot).empty(),
+             codes = m_snapshot && arrayNamed(*m_snapshot, "codes");
+  m_stack->setCurrentIndex(there ? 1 : bits ? 2 : codes ? 3 : 0);
+  m_kind->setVisible(there || codes);
   if (bits) return showBits(*m_snapshot);
+  if (codes) return showCodes(*m_snapshot, kind);
   setTitle(tr("Parameters"));
   if (!there) return setSubtitle({});
   const QString title = runTitle(*m_snapshot->runs.front());

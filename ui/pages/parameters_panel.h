@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The chosen run's trained numbers as heat maps: A, B and their product with its scale, and the magnitude per row; as values, as
 // gradients, or as what the last step did to them. Colour scales are symmetric about 0 and, while steps go forward, only grow.
-// Where bits learn: the bits of each group as a map, how many groups have how many, and least, mean and most over the steps.
+// Where bits learn: the bits of each group of the current tensor as a map, how many groups of all have how many, and how they go
+// over the steps. Where packed weights train: the weights as a map (their gradients, the codes that the last step flipped), and
+// how often each code is used.
 #pragma once
 #include "ui/forms/panel.h"
 
@@ -14,6 +16,9 @@ class QStackedWidget;
 
 namespace nibble {
 
+namespace train {
+struct NamedArray;
+}
 class CurvePlot;
 class MatrixPlot;
 class OccupancyPlot;
@@ -41,6 +46,9 @@ class ParametersPanel : public Panel {
   void showMap(const Map& map, const TrainSnapshot& snapshot, const std::string& kind);
   QWidget* buildBits();
   void showBits(const TrainSnapshot& snapshot);
+  [[nodiscard]] std::shared_ptr<const train::NamedArray> bitsShown(const TrainSnapshot& snapshot) const;
+  QWidget* buildCodes();
+  void showCodes(const TrainSnapshot& snapshot, const std::string& kind);
   void showMagnitude(const TrainSnapshot& snapshot, const std::string& kind);
   [[nodiscard]] double extentFor(const std::string& key, double wanted);
   void showNow();
@@ -57,6 +65,8 @@ class ParametersPanel : public Panel {
   Map m_bits;
   OccupancyPlot* m_bitCounts;
   CurvePlot* m_bitCurves;
+  Map m_weight;
+  OccupancyPlot* m_codeCounts;
   QWidget* m_magnitudePart = nullptr;
 };
 

@@ -9,6 +9,7 @@
 #include "ui/theme/number_text.h"
 
 #include <QObject>
+#include <QRegularExpression>
 #include <algorithm>
 #include <cmath>
 
@@ -74,42 +75,102 @@ double leastLossShown(const std::vector<CurveSeries>& series) {
   return least;
 }
 
-void addParameters(TrainCurves& curves, const RunView& run, const Theme& theme) {
-  if (run.records.empty()) return;
-  for (std::size_t p = 0; p < run.records.front().parameters.size(); ++p) {
-    const std::string& name = run.records.front().parameters[p].name;
-    CurveSeries norms = named(parameterTitle(name), parameterColour(theme, name)), shares = norms;
-    for (const auto& record : run.records) {
-      const auto& parameter = record.parameters[p];
-      const double step = static_cast<double>(record.step), total = static_cast<double>(std::max<std::uint64_t>(parameter.moved.total, 1));
-      norms.x.push_back(step), norms.y.push_back(parameter.gradientNorm);
-      shares.x.push_back(step), shares.y.push_back(100 * static_cast<double>(parameter.moved.moved) / total);
-    }
-    const train::Moved& last = run.records.back().parameters[p].moved;
-    shares.note = QObject::tr("%1 of %2").arg(formatCount(last.moved), formatCount(last.total));
-    curves.gradient.series.push_back(std::move(norms));
-    curves.moved.series.push_back(std::move(shares));
+// Parameters of several tensors together, by their kind.
+std::vector<train::ParameterRecord> byKind(const train::StepRecord& record) {
+  std::vector<train::ParameterRecord> kinds;
+  for (const auto& parameter : record.parameters) {
+    const std::string name = parameter.name.substr(parameter.name.rfind('/') + 1);
+    auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& known) { return known.name == name; });
+    if (kind == kinds.end()) kind = kinds.insert(kinds.end(), {name, 0, {}});
+    kind->gradientNorm = std::hypot(kind->gradientNorm, parameter.gradientNorm);
+    kind->moved.moved += parameter.moved.moved;
+    kind->moved.vanished += parameter.moved.vanished;
+    kind->moved.total += parameter.moved.total;
   }
+  return kinds;
 }
 
-void addSize(TrainCurves& curves, const RunView& run, const Theme& theme, double end) {
-  if (run.records.empty() || !std::isfinite(figureOf(run.records.front(), "sizeMb"))) return;
+void addParameters(TrainCurves& curves, const RunView& run, const Theme& theme) {
+  if (run.records.empty()) return;
+  std::vector<CurveSeries> norms, shares;
+  for (const auto& parameter : byKind(run.records.back())) {
+    CurveSeries series = named(parameterTitle(parameter.name), parameterColour(theme, parameter.name));
+    norms.push_back(series);
+    series.note = QObject::tr("%1 of %2").arg(formatCount(parameter.moved.moved), formatCount(parameter.moved.total));
+    shares.push_back(std::move(series));
+  }
+  for (const auto& record : run.records) {
+    const auto parameters = byKind(record);
+    const double step = static_cast<double>(record.step);
+    for (std::size_t p = 0; p < parameters.size(); ++p) {
+      const double total = static_cast<double>(std::max<std::uint64_t>(parameters[p].moved.total, 1));
+      norms[p].x.push_back(step), norms[p].y.push_back(parameters[p].gradientNorm);
+      shares[p].x.push_back(step), shares[p].y.push_back(100 * static_cast<double>(parameters[p].moved.moved) / total);
+    }
+  }
+  std::move(norms.begin(), norms.end(), std::back_inserter(curves.gradient.series));
+  std::move(shares.begin(), shares.end(), std::back_inserter(curves.moved.series));
+}
+
+// A figure over the steps; nothing where the run has none of the kind.
+void addOver(CurveData& data, const RunView& run, const std::string& key, CurveSeries series, double factor = 1) {
+  for (const auto& record : run.records) series.x.push_back(static_cast<double>(record.step)), series.y.push_back(factor * figureOf(record, key));
+  if (!series.y.empty() && std::isfinite(series.y.back())) data.series.push_back(std::move(series));
+}
+
+// The last parts of a tensor's name that say which it is: "query", "output.dense".
+QString shortName(const std::string& tensor) {
+  QStringList parts = string(tensor).split('.');
+  if (parts.size() > 1 && parts.last() == "weight") parts.removeLast();
+  const QString last = parts.takeLast();
+  return last == "dense" && !parts.isEmpty() ? parts.last() + "." + last : last;
+}
+
+constexpr std::size_t curvesMost = 8;
+
+void addBits(TrainCurves& curves, const RunView& run, const Theme& theme, const std::string& tensor) {
   const QColor colour = familyColour(theme, Family::Learned);
-  const auto over = [&](CurveData& data, const char* key, const QString& name, const QColor& pen, bool chosen, bool dashed) {
-    CurveSeries series = named(name, pen);
-    series.chosen = chosen, series.dashed = dashed;
-    for (const auto& record : run.records) series.x.push_back(static_cast<double>(record.step)), series.y.push_back(figureOf(record, key));
-    if (std::isfinite(series.y.back())) data.series.push_back(std::move(series));
+  const std::string ending = "/bitsMean";
+  std::vector<std::string> tensors;
+  for (const auto& figure : run.records.front().figures)
+    if (figure.key.ends_with(ending)) tensors.push_back(figure.key.substr(0, figure.key.size() - ending.size()));
+  const auto styled = [](CurveSeries series, bool chosen) {
+    series.chosen = chosen;
+    return series;
   };
-  curves.sized = true;
+  if (tensors.size() > 1 && tensors.size() <= curvesMost) {
+    for (const auto& name : tensors) addOver(curves.bits, run, name + ending, styled(named(shortName(name), name == tensor ? colour : theme.text3), name == tensor));
+    return;
+  }
+  addOver(curves.bits, run, "bitsMax", named(QObject::tr("most"), theme.text3));
+  addOver(curves.bits, run, "bitsMean", styled(named(QObject::tr("mean"), colour), true));
+  addOver(curves.bits, run, "bitsMin", named(QObject::tr("least"), theme.text3));
+}
+
+void addCodes(TrainCurves& curves, const RunView& run, const Theme& theme, const QColor& colour, double end) {
+  if (run.records.empty() || !std::isfinite(figureOf(run.records.front(), "changedShare"))) return;
+  curves.plane = {QObject::tr("step"), QObject::tr("codes changed, %"), {}, false, end, 0, curves.loss.marker};
+  CurveSeries changed = named(QObject::tr("since the start"), colour), flipped = named(QObject::tr("in the step"), theme.text2);
+  changed.chosen = true;
+  addOver(curves.plane, run, "changedShare", std::move(changed), 100);
+  for (const auto& record : run.records)
+    if (const auto moved = movedOf(record, "codes")) {
+      flipped.x.push_back(static_cast<double>(record.step));
+      flipped.y.push_back(100 * static_cast<double>(moved->moved) / static_cast<double>(std::max<std::uint64_t>(moved->total, 1)));
+    }
+  curves.plane.series.push_back(std::move(flipped));
+}
+
+void addSize(TrainCurves& curves, const RunView& run, const Theme& theme, double end, const std::string& tensor) {
+  if (run.records.empty() || !std::isfinite(figureOf(run.records.front(), "sizeMb"))) return;
   curves.plane = {QObject::tr("step"), QObject::tr("MB"), {}, false, end, 0, curves.loss.marker};
   curves.plane.fromZero = false;
-  over(curves.plane, "trueSizeMb", QObject::tr("true"), colour, true, false);
-  over(curves.plane, "sizeMb", QObject::tr("learned"), theme.text2, false, true);
+  CurveSeries exact = named(QObject::tr("true"), familyColour(theme, Family::Learned)), learned = named(QObject::tr("learned"), theme.text2);
+  exact.chosen = true, learned.dashed = true;
+  addOver(curves.plane, run, "trueSizeMb", std::move(exact));
+  addOver(curves.plane, run, "sizeMb", std::move(learned));
   curves.bits = {QObject::tr("step"), QObject::tr("bits"), {}, false, end, 0, curves.loss.marker};
-  over(curves.bits, "bitsMax", QObject::tr("most"), theme.text3, false, false);
-  over(curves.bits, "bitsMean", QObject::tr("mean"), colour, true, false);
-  over(curves.bits, "bitsMin", QObject::tr("least"), theme.text3, false, false);
+  addBits(curves, run, theme, tensor);
 }
 
 // Mean size of a trained tensor's numbers in the pass that is looked at.
@@ -121,11 +182,36 @@ double meanSize(const TrainSnapshot& snapshot, const std::string& name) {
   return sum / static_cast<double>(found->second->values.size());
 }
 
+void lostCodes(const train::Moved& moved, LostUpdates& lost) {
+  lost.lead = moved.moved == 0 ? QObject::tr("No code moves:") : QObject::tr("Codes hardly move:");
+  lost.text = QObject::tr("%1 of %2 weights were to change by less than half a code, and nothing of that is kept.").arg(formatCount(moved.vanished), formatCount(moved.total));
+  lost.action = QObject::tr("Keep the residual");
+  lost.actionHelp = QObject::tr("Keep in float32 what rounding takes: the run starts again");
+  lost.key = "residual", lost.value = "yes";
+}
+
+void lostDigits(const TrainSnapshot& snapshot, const train::ParameterRecord& parameter, LostUpdates& lost) {
+  const RunView& run = *snapshot.runs.front();
+  const auto type = run.plan.settings.numberType();
+  const double size = train::storedAs(type, meanSize(snapshot, parameter.name));
+  lost.text = QObject::tr("near %1, %2 counts in steps of %3; %4 of %5 updates are under half a step.")
+                  .arg(formatSignificant(size, 3), string(train::name(type)), formatSignificant(2 * train::halfUlp(type, size), 3),
+                       formatCount(parameter.moved.vanished), formatCount(parameter.moved.total));
+  for (const auto& other : snapshot.runs)
+    if (other->plan.reference && std::isfinite(lastLoss(*other)) && std::isfinite(lastLoss(run)))
+      lost.text += QObject::tr(" In %1: loss %2, not %3.")
+                       .arg(string(train::name(other->plan.settings.numberType())), formatSignificant(lastLoss(*other), 3), formatSignificant(lastLoss(run), 3));
+  lost.action = QObject::tr("Store in f32");
+  lost.actionHelp = QObject::tr("Keep trained numbers as f32: the run starts again");
+  lost.key = "dtype", lost.value = train::name(train::NumberType::F32);
+}
+
 }  // namespace
 
 QString methodTitle(std::string_view id) {
   QString title = string(id);
-  if (title.size() <= 3) return title.toUpper();
+  static const QRegularExpression vowel("[aeiou]");
+  if (title.size() <= 3 || !title.contains(vowel)) return title.toUpper();
   if (title.endsWith("ora")) {
     const QString prefix = title.chopped(4);
     return (prefix.size() == 1 ? prefix.toUpper() : prefix) + title[title.size() - 4].toUpper() + "oRA";
@@ -145,10 +231,14 @@ QString settingsTitle(const train::TrainSettings& settings) {
   optimizer = optimizer.size() <= 3 ? optimizer.toUpper() : optimizer.left(1).toUpper() + optimizer.mid(1);
   if (optimizer.endsWith('w')) optimizer.back() = QChar('W');
   QStringList parts;
-  const train::Method* method = train::findMethod(settings.method);
-  if (method != nullptr && method->takesBase) parts << QObject::tr("rank %1").arg(settings.adapter.rank);
+  if (train::kindOf(settings.method) == train::MethodKind::Adapter) parts << QObject::tr("rank %1").arg(settings.adapter.rank);
   parts << QString("%1 %2").arg(optimizer, string(text::number(settings.optimizer.learningRate))) << string(train::name(settings.numberType()));
   return parts.join("  ");
+}
+
+Family familyOf(const RunView& run) {
+  const auto base = baseOf(run);
+  return base ? base->scheme().info().family : Family::Learned;
 }
 
 // Runs over one base share its family; those beside the chosen one are paler. Magnitude or none tells float runs apart.
@@ -161,21 +251,20 @@ QColor runColour(const Theme& theme, const TrainSnapshot& snapshot, std::size_t 
     return pale ? mixed(family, theme.panel, 0.6) : family;
   }
   const std::string& method = run.plan.settings.method;
-  const train::Method* known = train::findMethod(method);
-  if (known != nullptr && !known->takesBase) return familyColour(theme, Family::Learned);
-  if (known == nullptr || train::hasMagnitude(method)) return theme.text;
+  if (train::kindOf(method) != train::MethodKind::Adapter) return familyColour(theme, Family::Learned);
+  if (train::hasMagnitude(method)) return theme.text;
   return method == "lora" ? theme.text3 : mixed(theme.text3, theme.panel, 0.6);
 }
 
 QColor parameterColour(const Theme& theme, const std::string& name) {
-  if (name == "A") return theme.dark ? QColor("#E8A557") : QColor("#C0741A");
-  if (name == "B") return theme.dark ? QColor("#A9CDF4") : QColor("#6A98D0");
+  if (name == "A" || name == "weight" || name == "codes") return theme.dark ? QColor("#E8A557") : QColor("#C0741A");
+  if (name == "B" || name == "logits" || name == "step" || name == "zeros") return theme.dark ? QColor("#A9CDF4") : QColor("#6A98D0");
   return name == "magnitude" ? theme.text : theme.text2;
 }
 
 QString parameterTitle(const std::string& name) { return name == "magnitude" ? QStringLiteral("m") : string(name); }
 
-TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::uint64_t steps) {
+TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::uint64_t steps, const std::string& tensor) {
   const double end = static_cast<double>(steps), now = snapshot.step() > 0 ? static_cast<double>(snapshot.step()) : -1;
   TrainCurves curves{{QObject::tr("step"), QObject::tr("loss"), {}, true, end, 0, now},
                      {QObject::tr("step"), QObject::tr("norm"), {}, true, end, 0, now},
@@ -183,7 +272,8 @@ TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::
                      {QObject::tr("step"), QObject::tr("entries moved, %"), {}, false, end, 100, now}};
   for (std::size_t i = 0; i < snapshot.runs.size(); ++i) addRun(curves, snapshot, i, theme);
   if (!snapshot.runs.empty()) addParameters(curves, *snapshot.runs.front(), theme);
-  if (!snapshot.runs.empty()) addSize(curves, *snapshot.runs.front(), theme, end);
+  if (!snapshot.runs.empty()) addSize(curves, *snapshot.runs.front(), theme, end, tensor);
+  if (!snapshot.runs.empty()) addCodes(curves, *snapshot.runs.front(), theme, runColour(theme, snapshot, 0), end);
   curves.loss.yLeast = leastLossShown(curves.loss.series);
   return curves;
 }
@@ -224,21 +314,15 @@ std::vector<RunRow> runRows(const TrainSnapshot& snapshot, const Theme& theme) {
 std::optional<LostUpdates> lostUpdates(const TrainSnapshot& snapshot) {
   if (snapshot.runs.empty() || snapshot.runs.front()->records.empty()) return std::nullopt;
   const RunView& run = *snapshot.runs.front();
-  const auto type = run.plan.settings.numberType();
-  for (const auto& parameter : run.records.back().parameters) {
+  const bool packed = train::kindOf(run.plan.settings.method) == train::MethodKind::Packed;
+  for (const auto& parameter : byKind(run.records.back())) {
     const train::Moved& moved = parameter.moved;
     if (moved.vanished * 2 <= moved.total) continue;
     const QString name = parameterTitle(parameter.name);
-    const double size = train::storedAs(type, meanSize(snapshot, parameter.name));
     LostUpdates lost;
     lost.lead = moved.moved == 0 ? QObject::tr("%1 does not move:").arg(name) : QObject::tr("%1 hardly moves:").arg(name);
-    lost.text = QObject::tr("near %1, %2 counts in steps of %3; %4 of %5 updates are under half a step.")
-                    .arg(formatSignificant(size, 3), string(train::name(type)), formatSignificant(2 * train::halfUlp(type, size), 3),
-                         formatCount(moved.vanished), formatCount(moved.total));
-    for (const auto& other : snapshot.runs)
-      if (other->plan.reference && std::isfinite(lastLoss(*other)) && std::isfinite(lastLoss(run)))
-        lost.text += QObject::tr(" In %1: loss %2, not %3.")
-                         .arg(string(train::name(other->plan.settings.numberType())), formatSignificant(lastLoss(*other), 3), formatSignificant(lastLoss(run), 3));
+    if (packed) lostCodes(moved, lost);
+    else lostDigits(snapshot, parameter, lost);
     return lost;
   }
   return std::nullopt;

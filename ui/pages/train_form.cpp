@@ -18,7 +18,9 @@
 namespace nibble {
 namespace {
 
-constexpr int fieldWidth = 130;
+constexpr int fieldWidth = 130, rowsMost = 15;
+
+using train::TrainOption;
 
 QString string(const std::string& text) { return QString::fromStdString(text); }
 
@@ -37,8 +39,7 @@ TrainForm::TrainForm(Session& session, QWidget* parent) : QFrame(parent, Qt::Pop
   m_grid->setContentsMargins(12, 12, 12, 12);
   m_grid->setVerticalSpacing(sizes::grid);
   m_grid->setHorizontalSpacing(sizes::inside);
-  m_grid->setColumnMinimumWidth(2, sizes::gap);
-  for (const auto& option : trainOptions())
+  for (const auto& option : train::trainOptions())
     if (option.key != std::string_view("method")) addOption(option);
   addStops();
   connect(&session, &Session::changed, this, &TrainForm::follow);
@@ -67,6 +68,10 @@ void TrainForm::addOption(const TrainOption& option) {
     for (const auto& text : option.choices()) combo->addItem(string(text));
     connect(combo, &QComboBox::textActivated, this, [this, key](const QString& text) { choose(key, text); });
     field.widget = combo;
+  } else if (option.kind == TrainOption::Kind::Flag) {
+    auto* box = new QCheckBox;
+    connect(box, &QCheckBox::toggled, this, [this, key](bool on) { choose(key, on ? "yes" : "no"); });
+    field.widget = box;
   } else {
     auto* edit = new QLineEdit;
     connect(edit, &QLineEdit::textEdited, this, [edit, &option](const QString& text) {
@@ -96,32 +101,37 @@ void TrainForm::addStops() {
 
 void TrainForm::choose(const std::string& key, const QString& value) {
   const auto& state = m_session.state();
+  const auto settings = trainSettings(state);
   for (const Field& field : m_fields)
-    if (field.key == key && (field.option != nullptr ? trainText(state, *field.option) : state.viewOption("train." + key, field.fallback)) == value.toStdString()) return;
+    if (field.key == key && (field.option != nullptr ? trainText(state, *field.option, settings) : state.viewOption("train." + key, field.fallback)) == value.toStdString()) return;
   m_session.edit(tr("Train with %1 %2").arg(string(key), value), "train." + string(key), [&](SessionState& next) { next.view["train." + key] = value.toStdString(); });
 }
 
-// Those that apply, in two columns.
-void TrainForm::place() {
-  std::vector<const Field*> shown;
-  for (const Field& field : m_fields) {
-    const bool applies = field.option == nullptr || appliesTo(*field.option, m_method);
-    field.label->setVisible(applies);
-    field.widget->setVisible(applies);
-    if (applies) shown.push_back(&field);
+// In as many columns as keep the popup low.
+void TrainForm::place(const std::vector<bool>& shown) {
+  std::vector<const Field*> fields;
+  for (std::size_t i = 0; i < m_fields.size(); ++i) {
+    m_fields[i].label->setVisible(shown[i]);
+    m_fields[i].widget->setVisible(shown[i]);
+    if (shown[i]) fields.push_back(&m_fields[i]);
   }
-  const int half = static_cast<int>(shown.size() + 1) / 2;
-  for (int i = 0; i < static_cast<int>(shown.size()); ++i) {
-    const int column = i < half ? 0 : 3;
-    m_grid->addWidget(shown[static_cast<std::size_t>(i)]->label, i % half, column);
-    m_grid->addWidget(shown[static_cast<std::size_t>(i)]->widget, i % half, column + 1);
+  const int count = static_cast<int>(fields.size()), columns = std::max(2, (count + rowsMost - 1) / rowsMost), rows = (count + columns - 1) / columns;
+  for (int i = 0; i < count; ++i) {
+    const int column = 3 * (i / rows);
+    if (column > 0) m_grid->setColumnMinimumWidth(column - 1, sizes::gap);
+    m_grid->addWidget(fields[static_cast<std::size_t>(i)]->label, i % rows, column);
+    m_grid->addWidget(fields[static_cast<std::size_t>(i)]->widget, i % rows, column + 1);
   }
+  if (isVisible()) adjustSize();
 }
 
 void TrainForm::follow() {
   const auto& state = m_session.state();
+  const auto settings = trainSettings(state);
+  std::vector<bool> shown;
   for (const Field& field : m_fields) {
-    const QString text = string(field.option != nullptr ? trainText(state, *field.option) : state.viewOption("train." + field.key, field.fallback));
+    shown.push_back(field.option == nullptr || applies(*field.option, settings));
+    const QString text = string(field.option != nullptr ? trainText(state, *field.option, settings) : state.viewOption("train." + field.key, field.fallback));
     const QSignalBlocker block(field.widget);
     if (auto* combo = qobject_cast<QComboBox*>(field.widget)) combo->setCurrentText(text);
     else if (auto* box = qobject_cast<QCheckBox*>(field.widget)) box->setChecked(text == "yes");
@@ -130,10 +140,9 @@ void TrainForm::follow() {
       mark(edit, true);
     }
   }
-  const std::string method = trainSettings(state).method;
-  if (method == m_method) return;
-  m_method = method;
-  place();
+  if (shown == m_shown) return;
+  m_shown = shown;
+  place(shown);
 }
 
 void TrainForm::openUnder(QWidget* button) {

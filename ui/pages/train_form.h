@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The settings of training, as a popup in two columns: the options of training.h that apply to the chosen method, and where Play
-// stops early. A text that is no value stays, marked, and changes nothing.
+// The settings of training, as a popup in columns: the options of core/train/train_options.h that do something as things are
+// chosen, and where Play stops early. A text that is no value stays, marked, and changes nothing.
 #pragma once
 #include <QFrame>
 #include <string>
@@ -12,7 +12,9 @@ class QLabel;
 namespace nibble {
 
 class Session;
+namespace train {
 struct TrainOption;
+}
 
 class TrainForm : public QFrame {
   Q_OBJECT
@@ -22,22 +24,22 @@ class TrainForm : public QFrame {
 
  private:
   struct Field {
-    const TrainOption* option;  // null: a stop
+    const train::TrainOption* option;  // null: a stop
     std::string key, fallback;
     QLabel* label;
     QWidget* widget;
   };
-  void addOption(const TrainOption& option);
+  void addOption(const train::TrainOption& option);
   void addStops();
   void addField(Field field, const QString& label, const QString& help);
   void choose(const std::string& key, const QString& value);
-  void place();
+  void place(const std::vector<bool>& shown);
   void follow();
 
   Session& m_session;
   QGridLayout* m_grid;
   std::vector<Field> m_fields;
-  std::string m_method;
+  std::vector<bool> m_shown;
 };
 
 }  // namespace nibble

@@ -144,6 +144,10 @@ void TrainPage::buildStepper(QHBoxLayout* line) {
   m_position = new QLabel;
   m_position->setObjectName("trainPosition");
   line->addWidget(m_position);
+  m_tensors = new QLabel;
+  m_tensors->setObjectName("trainTensors");
+  m_tensors->setProperty("look", "label");
+  line->addWidget(m_tensors);
 }
 
 QWidget* TrainPage::buildMessage() {
@@ -161,10 +165,10 @@ QWidget* TrainPage::buildMessage() {
   m_message->setTextFormat(Qt::RichText);
   m_messageAction = new QPushButton;
   m_messageAction->setObjectName("trainMessageAction");
-  m_messageAction->setText(tr("Store in f32"));
-  m_messageAction->setToolTip(tr("Keep trained numbers as f32: the run starts again"));
   m_messageAction->setProperty("small", true);
-  connect(m_messageAction, &QPushButton::clicked, this, [this] { choose("dtype", string(train::name(train::NumberType::F32))); });
+  connect(m_messageAction, &QPushButton::clicked, this, [this] {
+    if (const auto lost = m_session.trainer().snapshot() ? lostUpdates(*m_session.trainer().snapshot()) : std::nullopt) choose(lost->key, QString::fromStdString(lost->value));
+  });
   line->addWidget(m_messageIcon);
   line->addWidget(m_message, 1);
   line->addWidget(m_messageAction);
@@ -300,16 +304,25 @@ void TrainPage::showState() {
   if (m_methods != nullptr) m_methods->setValue(method);
   else m_methodList->setCurrentIndex(m_methodList->findData(method));
   showSettings();
-  const auto* known = train::findMethod(settings.method);
-  const bool learnsBits = known != nullptr && !known->takesBase;
-  m_planePanel->setTitle(learnsBits ? tr("Size") : tr("Magnitude and direction"));
+  const auto kind = train::kindOf(settings.method);
+  const bool learnsBits = kind == train::MethodKind::LearnedBits;
+  m_planePanel->setTitle(trainsSeveral(kind) ? tr("Size") : kind == train::MethodKind::Packed ? tr("Codes away from the start") : tr("Magnitude and direction"));
   for (QWidget* widget : std::initializer_list<QWidget*>{m_lambda, m_lambdaText}) widget->setVisible(learnsBits);
   const QSignalBlocker block(m_lambda);
   m_lambda->setValue(placeOfLambda(settings.diffq.lambda));
   m_lambdaText->setText(QStringLiteral("λ %1").arg(formatLambda(settings.diffq.lambda)));
+  showTensors(trainTensors(state));
   m_beside->setChecked(sideBySide(state));
-  m_beside->setEnabled(known != nullptr && known->takesBase);
+  m_beside->setEnabled(kind == train::MethodKind::Adapter);
   refresh();
+}
+
+void TrainPage::showTensors(const std::vector<std::string>& tensors) {
+  m_tensors->setVisible(trainsSeveral(train::kindOf(trainSettings(m_session.state()).method)));
+  m_tensors->setText(tensors.size() > 1 ? tr("%1 tensors").arg(tensors.size()) : tr("1 tensor"));
+  QStringList names;
+  for (const auto& tensor : tensors) names << string(tensor);
+  m_tensors->setToolTip(tr("Trained together under one size; select more on the left (Ctrl or Shift and a click):\n%1").arg(names.join('\n')));
 }
 
 // Where there is no room for the figures, the button says what it is.
@@ -348,6 +361,7 @@ void TrainPage::showStepper(const std::string& refusal) {
 void TrainPage::showMessage(const TrainSnapshot* snapshot) {
   QString text = string(m_session.trainer().message()).toHtmlEscaped();
   const auto lost = text.isEmpty() && snapshot != nullptr ? lostUpdates(*snapshot) : std::nullopt;
+  if (lost) m_messageAction->setText(lost->action), m_messageAction->setToolTip(lost->actionHelp);
   if (lost) text = QString("<b>%1</b> %2").arg(lost->lead.toHtmlEscaped(), lost->text.toHtmlEscaped());
   const bool good = text.isEmpty();
   if (good) text = m_note.toHtmlEscaped();
@@ -363,16 +377,16 @@ void TrainPage::showMessage(const TrainSnapshot* snapshot) {
 
 void TrainPage::showPlots(const TrainSnapshot& snapshot) {
   const Theme& theme = themeOf(this);
-  TrainCurves curves = trainCurves(snapshot, theme, trainSettings(m_session.state()).steps);
+  TrainCurves curves = trainCurves(snapshot, theme, trainSettings(m_session.state()).steps, m_session.state().tensor);
   m_loss->setData(std::move(curves.loss));
   m_gradient->setData(std::move(curves.gradient));
   m_plane->setData(std::move(curves.plane));
   m_moved->setData(std::move(curves.moved));
   const RunView& chosen = *snapshot.runs.front();
-  const auto x = snapshot.arrays.find("x");
+  const auto x = std::find_if(snapshot.arrays.begin(), snapshot.arrays.end(), [](const auto& entry) { return entry.first == "x" || entry.first.ends_with("/x"); });
   m_lossPanel->setSubtitle(x != snapshot.arrays.end() ? tr("%1 inputs a step").arg(formatCount(x->second->shape.front())) : QString());
   m_gradientPanel->setSubtitle(runTitle(chosen));
-  m_movedPanel->setSubtitle(string(train::name(chosen.plan.settings.numberType())));
+  m_movedPanel->setSubtitle(train::kindOf(chosen.plan.settings.method) == train::MethodKind::Packed ? QString() : string(train::name(chosen.plan.settings.numberType())));
 }
 
 void TrainPage::refresh() {

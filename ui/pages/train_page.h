@@ -5,6 +5,8 @@
 #pragma once
 #include <QWidget>
 #include <functional>
+#include <string>
+#include <vector>
 
 class QComboBox;
 class QFrame;
@@ -55,6 +57,7 @@ class TrainPage : public QWidget {
   void showState();
   void refresh();
   void showSettings();
+  void showTensors(const std::vector<std::string>& tensors);
   void showStepper(const std::string& refusal);
   void showMessage(const TrainSnapshot* snapshot);
   void showPlots(const TrainSnapshot& snapshot);
@@ -67,7 +70,7 @@ class TrainPage : public QWidget {
   QSlider *m_slider = nullptr, *m_lambda = nullptr;
   QLabel* m_lambdaText = nullptr;
   QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr;
-  QLabel *m_position = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
+  QLabel *m_position = nullptr, *m_tensors = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
   QFrame* m_messageBar = nullptr;
   bool m_stale = true;  // what is shown is older than the session: the page was hidden
   QString m_note;  // what was written; until the next change

@@ -121,7 +121,8 @@ void Session::openSession(const QString& path) {
     state = wanted;
     state.file = opened;
     if (opened->find(state.tensor) == nullptr) state.tensor = first;
-    state.selection = {state.tensor};
+    std::erase_if(state.selection, [&](const auto& name) { return opened->find(name) == nullptr; });
+    if (std::find(state.selection.begin(), state.selection.end(), state.tensor) == state.selection.end()) state.selection = {state.tensor};
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/session/session_text.h"
 
+#include "core/base/text.h"
 #include "core/formats/format.h"
 #include "ui/session/presets.h"
 
@@ -37,6 +38,9 @@ QString word(const QString& text) {
 
 QString word(const std::string& text) { return word(QString::fromStdString(text)); }
 
+// Names hold no line ends.
+std::string joined(const std::vector<std::string>& names) { return text::join(names, "\n"); }
+
 }  // namespace
 
 SessionFile writeSession(const SessionState& state) {
@@ -57,6 +61,7 @@ SessionFile writeSession(const SessionState& state) {
   file.view = state.view;
   if (!state.cell) file.view["cell"] = "largest";
   if (!state.asStored && state.file && !state.file->weights->packedLayers().empty()) file.view["packed"] = "quantized anew";
+  if (state.selection.size() > 1) file.view["selection"] = joined(state.selection);
   if (state.exporting.selectionOnly) file.view["export.scope"] = "selection";
   if (!state.exporting.copyRest) file.view["export.rest"] = "drop";
   return file;
@@ -86,6 +91,11 @@ Status readSession(const SessionFile& file, SessionState& state) {
   state.cell.reset();
   if (state.view.erase("cell") == 0) state.cell = Cell{file.cell.row, file.cell.column};
   state.asStored = state.view.erase("packed") == 0;
+  state.selection = {state.tensor};
+  if (const auto several = state.view.find("selection"); several != state.view.end()) {
+    state.selection = text::split(several->second, '\n');
+    state.view.erase(several);
+  }
   state.exporting.selectionOnly = state.view.erase("export.scope") != 0;
   state.exporting.copyRest = state.view.erase("export.rest") == 0;
   return {};

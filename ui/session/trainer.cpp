@@ -39,12 +39,19 @@ void addChangeOfProduct(Arrays& arrays, const Arrays& now, const std::string& ki
       changeOfProduct(kind + "/BA", *now.at("A"), *now.at("B"), *arrays.at(kind + "/A"), *arrays.at(kind + "/B"), scale));
 }
 
+// What the page draws. Others are as large as the layer, or one for each of several tensors.
+bool isShown(const std::string& name, bool learnsBits) {
+  const std::string last = name.substr(name.rfind('/') + 1);
+  if (learnsBits) return last == "bits" || last == "x";
+  return name != "V" && name != "W0" && name != "grad/x" && name != "output";
+}
+
 }  // namespace
 
 // What the worker holds between jobs. Only the lane's worker touches the steppers; `pause` and `latest` are for both sides.
 struct Trainer::Bench {
   std::shared_ptr<const OpenedFile> file;
-  std::string tensor;
+  std::vector<std::string> tensors;
   std::vector<PlannedRun> plans;
   train::Breakpoints breakpoints;
 
@@ -74,9 +81,9 @@ Status Trainer::Bench::make(const Context& context) {
   std::vector<Run> made;
   for (const PlannedRun& plan : plans) {
     Run run;
-    auto trainable = train::makeTrainable({file->weights.get(), {tensor}, plan.settings, {}}, context);
+    auto trainable = train::makeTrainable({file->weights.get(), tensors, plan.settings, {}}, context);
     if (trainable)
-      run.stepper = std::make_unique<train::Stepper>(*std::move(trainable), plan.settings, std::vector<std::string>{tensor});
+      run.stepper = std::make_unique<train::Stepper>(*std::move(trainable), plan.settings, tensors);
     else if (trainable.error().kind == ErrorKind::Cancelled || made.empty())
       return fail(trainable.error());
     else
@@ -126,8 +133,7 @@ Result<std::string> Trainer::Bench::goTo(std::uint64_t goal, const Context& cont
 void Trainer::Bench::addArrays(TrainSnapshot& snapshot) const {
   train::Stepper& chosen = *runs.front().stepper;
   for (const std::string& name : chosen.trainable().arrayNames()) {
-    // These are as large as the layer and the page draws none of them.
-    if (name == "V" || name == "W0" || name == "grad/x" || name == "output") continue;
+    if (!isShown(name, trainsSeveral(train::kindOf(chosen.settings().method)))) continue;
     if (auto array = chosen.trainable().array(name)) snapshot.arrays[name] = std::make_shared<train::NamedArray>(*std::move(array));
   }
   const train::TrainSettings& settings = chosen.settings();
@@ -241,10 +247,9 @@ void Trainer::follow() {
     for (std::size_t i = 0; i < plans.size(); ++i) plans[i].settings.steps = m_bench->plans[i].settings.steps;
   // The price of size may change while bits learn; what was done before stays.
   for (std::size_t i = 0; i < plans.size() && plans.size() == m_bench->plans.size(); ++i) {
-    const train::Method* method = train::findMethod(plans[i].settings.method);
-    if (method != nullptr && !method->takesBase) m_bench->lambda = plans[i].settings.diffq.lambda, plans[i].settings.diffq.lambda = m_bench->plans[i].settings.diffq.lambda;
+    if (trainsSeveral(train::kindOf(plans[i].settings.method))) m_bench->lambda = plans[i].settings.diffq.lambda, plans[i].settings.diffq.lambda = m_bench->plans[i].settings.diffq.lambda;
   }
-  if (state.file != m_bench->file || state.tensor != m_bench->tensor || plans != m_bench->plans ||
+  if (state.file != m_bench->file || trainTensors(state) != m_bench->tensors || plans != m_bench->plans ||
       trainBreakpoints(state).lossAbove != m_bench->breakpoints.lossAbove ||
       trainBreakpoints(state).nothingMoved != m_bench->breakpoints.nothingMoved)
     drop();
@@ -271,7 +276,7 @@ void Trainer::goTo(std::uint64_t goal) {
   if (!m_bench) {
     m_bench = std::make_shared<Bench>();
     m_bench->file = state.file;
-    m_bench->tensor = state.tensor;
+    m_bench->tensors = trainTensors(state);
     m_bench->plans = plannedRuns(state);
     m_bench->lambda = m_bench->plans.front().settings.diffq.lambda;
     m_bench->breakpoints = trainBreakpoints(state);

@@ -1,39 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a person chooses on the Train page, as one table: each option's key is that of `nibblescope-cli train --KEY`, its text is
-// kept in the session's view options under "train.KEY" (so undo and session files have it), and its default is that of
-// TrainSettings. The form, the settings of a run and the command line follow from the table. Pure functions of the state.
+// Training as a session has it: options of core/train/train_options.h are kept in the view options under "train.KEY", so undo
+// and session files have them; the base is the Scheme dock's choice. Pure functions of the state.
 #pragma once
 #include "core/train/stepper.h"
+#include "core/train/train_options.h"
 #include "ui/session/session_state.h"
 
 #include <QString>
-#include <span>
 
 namespace nibble {
 
-struct TrainOption {
-  enum class Kind : std::uint8_t { Choice, Number, Count, Flag, File };
-  enum class For : std::uint8_t { All, Adapters, Bits };
-  const char* key;
-  const char* label;  // for tr() in context "Train"
-  const char* help;
-  Kind kind;
-  For methods;
-  std::string (*get)(const train::TrainSettings&);
-  bool (*set)(train::TrainSettings&, const std::string& text);  // false: the text is no such value
-  std::vector<std::string> (*choices)();                        // of Choice; else null
-  bool always = false;                                          // the command line names it even where it is the default
-};
-
-std::span<const TrainOption> trainOptions();
-const TrainOption* findTrainOption(const std::string& key);
-bool appliesTo(const TrainOption& option, const std::string& method);
-
-// The text that is chosen for an option, else its default.
-std::string trainText(const SessionState& state, const TrainOption& option);
+// The text that is chosen for an option, else what it is in these settings of the state.
+std::string trainText(const SessionState& state, const train::TrainOption& option, const train::TrainSettings& settings);
 // All of them as settings, with the Scheme dock's choice as base where the method quantizes its base. A text that is no value
 // counts as the default.
 train::TrainSettings trainSettings(const SessionState& state);
+// What trains: the current tensor, or with methods that train several, all selected matrices.
+std::vector<std::string> trainTensors(const SessionState& state);
 train::Breakpoints trainBreakpoints(const SessionState& state);
 // One run of the page: what is chosen, and its kin on the same data.
 struct PlannedRun {
