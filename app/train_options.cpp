@@ -68,13 +68,13 @@ void TrainOptions::add(CLI::App& command) {
 }
 
 void TrainOptions::addFiles(CLI::App& command) {
-  command.add_option("--trace", trace, "Loss, output, gradients and parameters of every step")->type_name("FILE.npz");
-  command.add_option("--out", out, "Folder for what was trained: a PEFT adapter and merged weights; a packed layer; or weights, bits and a recipe")
+  command.add_option("--trace", files.trace, "Loss, output, gradients and parameters of every step")->type_name("FILE.npz");
+  command.add_option("--out", files.out, "Folder for what was trained: a PEFT adapter and merged weights; a packed layer; or weights, bits and a recipe")
       ->type_name("DIR");
-  command.add_option("--checkpoint", checkpoint, "Where the run so far is saved")->type_name("FILE");
-  command.add_option("--checkpoint-every", checkpointEvery, "Steps between savings")
+  command.add_option("--checkpoint", files.checkpoint, "Where the run so far is saved")->type_name("FILE");
+  command.add_option("--checkpoint-every", files.checkpointEvery, "Steps between savings")
       ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}));
-  command.add_option("--resume", resume, "Go on from a saved run")->type_name("FILE");
+  command.add_option("--resume", files.resume, "Go on from a saved run")->type_name("FILE");
   m_stopLossGiven = command.add_option("--stop-loss-above", m_stopLoss, "Stop where the loss is above this");
   command.add_flag("--stop-nothing-moved", m_stopNothingMoved, "Stop where an update moves nothing");
 }

@@ -4,6 +4,7 @@
 #pragma once
 #include "app/activation_options.h"
 #include "app/selection_options.h"
+#include "app/train_run.h"
 #include "core/train/stepper.h"
 
 #include <functional>
@@ -15,8 +16,7 @@ namespace nibble::cli {
 struct TrainOptions {
   SelectionOptions selection;
   ActivationOptions activations;
-  std::string trace, out, checkpoint, resume;
-  std::uint64_t checkpointEvery = 50;
+  TrainFiles files;
   bool json = false;
 
   void add(CLI::App& command);

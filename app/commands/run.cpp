@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // run SESSION.nibble: what a saved session holds, headless. The candidates are compared on the session's tensors; with --out
-// the figures are also written as compare.json, and the export that the session was set to is made beside it.
+// the figures are also written as compare.json, and the export that the session was set to is made beside it. A session that
+// was saved on the Train page trains, as `train` does; --out takes what `train --out` writes.
 #include "app/compare_output.h"
 #include "app/export_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
+#include "app/train_run.h"
 #include "core/io/atomic_file.h"
+#include "core/export/staging.h"
 #include "core/run/session_file.h"
+#include "core/train/train_session.h"
 #include "kernels/backend.h"
 
 #include <nlohmann/json.hpp>
@@ -79,14 +83,37 @@ Result<ExitStatus> writeResults(Program& program, const SessionFile& session, co
   return exportSession(program, session, weights, names, folder);
 }
 
+bool trains(const SessionFile& session) { return session.page == "train"; }
+
+Result<ExitStatus> trainSession(Program& program, const Options& options, const SessionFile& session, const WeightList& weights) {
+  auto job = train::sessionJob(session, weights);
+  if (!job) return fail(job.error());
+  job->warn = [&program](const std::string& line) { program.warn(line); };
+  if (!options.out.empty()) {
+    NIBBLE_TRY(checkDestination(options.out, true));
+    NIBBLE_TRY(checkNotSource(weights.checkpoint(), options.out));
+  }
+  const auto progress = program.showProgress("train");
+  TrainFiles files;
+  files.out = options.out;
+  const auto result = trainRun(*job, train::sessionBreakpoints(session.view), files, program.context());
+  if (!result) return fail(result.error());
+  if (options.json)
+    program.printJson(trainJson(*result));
+  else
+    program.print(trainText(*result));
+  return result->stop == train::StopReason::Reached ? ExitStatus::Done : ExitStatus::CheckFailed;
+}
+
 Result<ExitStatus> runSession(Program& program, const Options& options, const SessionFile& session) {
   NIBBLE_TRY(chooseBackend(program, session));
   if (session.checkpoint.empty()) return fail("the session has no checkpoint open");
-  auto parsed = choices(session);
-  if (!parsed) return fail(parsed.error());
   const Context context = program.context();
   const auto weights = openWeights(session.checkpoint.string(), context);
   if (!weights) return fail(weights.error());
+  if (trains(session)) return trainSession(program, options, session, **weights);
+  auto parsed = choices(session);
+  if (!parsed) return fail(parsed.error());
   const auto names = tensors(session, **weights);
   if (!names) return fail(names.error());
   CompareJob job;
@@ -120,7 +147,7 @@ void addRun(CLI::App& app, Action& chosen) {
   auto* command = app.add_subcommand("run", "A saved session, headless: the numbers the window shows");
   const auto options = std::make_shared<Options>();
   command->add_option("SESSION", options->session, "Session file (.nibble)")->required();
-  command->add_option("--out", options->out, "Folder for compare.json and the session's export")->type_name("DIR");
+  command->add_option("--out", options->out, "Folder for compare.json and the session's export, or for what was trained")->type_name("DIR");
   command->add_flag("--json", options->json, "One JSON document");
   command->callback([&chosen, options] { chosen = [options](Program& program) { return runCommand(program, *options); }; });
 }

@@ -3,20 +3,13 @@
 #include "app/activation_options.h"
 #include "app/program.h"
 #include "app/train_options.h"
-#include "app/train_output.h"
+#include "app/train_run.h"
 #include "core/export/staging.h"
-#include "core/train/methods.h"
-#include "core/train/trace.h"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
-
 namespace nibble::cli {
 namespace {
-
-using train::Stepper;
-using train::StepRecord;
 
 // What a run needs to stay alive while its method is made.
 struct Inputs {
@@ -44,102 +37,21 @@ Result<Inputs> openInputs(Program& program, const TrainOptions& options, const C
   return inputs;
 }
 
-// What is written while steps are made: a trace, and the run so far from time to time.
-class Writing {
- public:
-  explicit Writing(const TrainOptions& options) : m_options(options) {}
-  Status open() {
-    if (m_options.trace.empty()) return {};
-    auto trace = train::TraceFile::create(m_options.trace);
-    if (!trace) return fail(trace.error());
-    m_trace = *std::move(trace);
-    return {};
-  }
-  Status step(const StepRecord& record, const Stepper& stepper) {
-    if (m_trace != nullptr) NIBBLE_TRY(m_trace->add(record, stepper.trainable()));
-    if (m_options.checkpoint.empty() || record.step % m_options.checkpointEvery != 0) return {};
-    return save(stepper);
-  }
-  // An error leaves the file as it was.
-  Status save(const Stepper& stepper) {
-    if (m_options.checkpoint.empty()) return {};
-    if (const auto saved = stepper.save(m_options.checkpoint); !saved)
-      return fail(saved.error().within("step " + std::to_string(stepper.position()) + " could not be saved" +
-                                       (m_saved == 0 ? "" : ", step " + std::to_string(m_saved) + " still is")));
-    m_saved = stepper.position();
-    return {};
-  }
-  Status finish() { return m_trace == nullptr ? Status() : m_trace->finish(); }
-
- private:
-  const TrainOptions& m_options;
-  std::unique_ptr<train::TraceFile> m_trace;
-  std::uint64_t m_saved = 0;
-};
-
-Status trainSteps(Stepper& stepper, const TrainOptions& options, const Context& context, TrainResult& result) {
-  const auto before = stepper.trainable().evaluate(context);
-  if (!before) return fail(before.error());
-  result.startLoss = *before;
-  if (!options.resume.empty()) NIBBLE_TRY(stepper.resume(options.resume));
-  Writing writing(options);
-  NIBBLE_TRY(writing.open());
-  const std::uint64_t steps = stepper.settings().steps;
-  context.addTotal(steps - std::min(steps, stepper.position()));
-  const auto visit = [&](const StepRecord& record) {
-    context.addDone(1);
-    return writing.step(record, stepper);
-  };
-  const auto stop = stepper.runTo(steps, options.breakpoints(), context, visit);
-  // What is done by now can be gone on from, also after Ctrl+C.
-  const Status saved = writing.save(stepper);
-  if (!stop) return fail(stop.error());
-  NIBBLE_TRY(saved);
-  NIBBLE_TRY(writing.finish());
-  result.stop = *stop;
-  result.stopDetail = stepper.notFinite();
-  result.steps = stepper.records();
-  return {};
-}
-
-Status writeOut(Stepper& stepper, const TrainOptions& options, const Context& context, TrainResult& result) {
-  if (options.out.empty()) return {};
-  auto staging = Staging::create(options.out, true);
-  if (!staging) return fail(staging.error());
-  const auto files = stepper.trainable().write(staging->place(""), context);
-  if (!files) return fail(files.error().within(options.out));
-  NIBBLE_TRY(staging->publish());
-  result.out = options.out;
-  result.files = *files;
-  return {};
-}
-
 Result<ExitStatus> trainCommand(Program& program, const TrainOptions& options) {
   Context context = program.context();
-  if (!options.out.empty()) NIBBLE_TRY(checkDestination(options.out, true));
+  if (!options.files.out.empty()) NIBBLE_TRY(checkDestination(options.files.out, true));
   const auto inputs = openInputs(program, options, context);
   if (!inputs) return fail(inputs.error());
-  if (!options.out.empty()) NIBBLE_TRY(checkNotSource(inputs->weights->checkpoint(), options.out));
+  if (!options.files.out.empty()) NIBBLE_TRY(checkNotSource(inputs->weights->checkpoint(), options.files.out));
   context.activations = &inputs->activations;
   const auto progress = program.showProgress("train");
-  auto made = train::makeTrainable(inputs->job, context);
-  if (!made) return fail(made.error());
-  // Nothing here goes back: only the start is kept.
-  Stepper stepper(*std::move(made), inputs->job.settings, inputs->job.tensors, 0);
-  TrainResult result;
-  NIBBLE_TRY(trainSteps(stepper, options, context, result));
-  const auto loss = stepper.trainable().evaluate(context);
-  if (!loss) return fail(loss.error());
-  result.loss = *loss;
-  auto figures = stepper.trainable().finalFigures(context);
-  if (!figures) return fail(figures.error());
-  result.figures = *std::move(figures);
-  NIBBLE_TRY(writeOut(stepper, options, context, result));
+  const auto result = trainRun(inputs->job, options.breakpoints(), options.files, context);
+  if (!result) return fail(result.error());
   if (options.json)
-    program.printJson(trainJson(result));
+    program.printJson(trainJson(*result));
   else
-    program.print(trainText(result));
-  return result.stop == train::StopReason::Reached ? ExitStatus::Done : ExitStatus::CheckFailed;
+    program.print(trainText(*result));
+  return result->stop == train::StopReason::Reached ? ExitStatus::Done : ExitStatus::CheckFailed;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "core/io/safetensors_writer.h"
 #include "core/train/layer_data.h"
 
+#include <QByteArray>
 #include <QString>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +49,18 @@ inline bool near(const std::vector<double>& ours, const std::vector<double>& the
   for (std::size_t i = 0; i < ours.size(); ++i)
     if (!(std::fabs(ours[i] - theirs[i]) <= relative * std::fabs(theirs[i]) + 1e-12)) return false;
   return true;
+}
+
+// Empty, or the first entry that is further off than relative |theirs| + absolute.
+inline QByteArray compared(const std::vector<double>& ours, const std::vector<double>& theirs, double relative,
+                           double absolute = 0) {
+  const auto number = [](double value) { return QByteArray::number(value, 'g', 17); };
+  if (ours.size() != theirs.size() || ours.empty())
+    return "sizes " + QByteArray::number(qulonglong(ours.size())) + " and " + QByteArray::number(qulonglong(theirs.size()));
+  for (std::size_t i = 0; i < ours.size(); ++i)
+    if (!(std::fabs(ours[i] - theirs[i]) <= relative * std::fabs(theirs[i]) + absolute))
+      return "entry " + QByteArray::number(qulonglong(i)) + ": " + number(ours[i]) + " instead of " + number(theirs[i]);
+  return {};
 }
 
 }  // namespace nibble::test

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The window and the command line say the same, to the last bit: forty candidates of a saved session, packed layers cell by cell
-// as stored and quantized anew, and two files compared.
+// as stored and quantized anew, two files compared, and runs of training.
 #include "core/report/microscope.h"
 #include "tests/app/cli_runner.h"
 #include "ui/models/candidate_model.h"
@@ -10,6 +10,7 @@
 #include "ui/session/differ.h"
 #include "ui/session/explorer.h"
 #include "ui/session/session.h"
+#include "ui/session/trainer.h"
 
 #include <QTemporaryDir>
 #include <QTest>
@@ -60,6 +61,34 @@ void compareFigures(Session& session, const json& candidates, std::size_t count)
 class TestWindowAndCli : public QObject {
   Q_OBJECT
  private slots:
+  // The bundled sessions of QDoRA over 3-bit bases: the window, `run SESSION` and the line the window copies give one set of losses.
+  void trainsASession_data() {
+    QTest::addColumn<QString>("name");
+    QTest::newRow("minmax") << "minmax";
+    QTest::newRow("hqq") << "hqq";
+  }
+  void trainsASession() {
+    QFETCH(QString, name);
+    Session session;
+    session.openSession(QString::fromStdString((test::resourcePath("sample") / ("qdora-" + name.toStdString() + ".nibble")).string()));
+    QTRY_VERIFY_WITH_TIMEOUT(session.state().file != nullptr, 10000);
+    session.edit("fewer", {}, [](SessionState& state) { state.view["train.steps"] = "20"; });
+    session.trainer().play();
+    QTRY_VERIFY_WITH_TIMEOUT(!session.trainer().busy() && session.trainer().snapshot() && session.trainer().snapshot()->step() == 20, 60000);
+    const auto& run = *session.trainer().snapshot()->runs.front();
+    QTemporaryDir folder;
+    const QString file = folder.filePath("fewer.nibble");
+    QVERIFY(session.saveSession(file));
+    const json ran = runCli({"run", file, "--json"}).json();
+    QStringList words = trainCommand(session.state()).split(' ');
+    const json trained = runCli(words.mid(1) + QStringList{"--json"}).json();
+    QCOMPARE(ran, trained);
+    QCOMPARE(ran["steps"].size(), std::size_t{20});
+    for (std::size_t i = 0; i < 20; ++i) QCOMPARE(ran["steps"][i]["loss"].get<double>(), run.records[i].loss);
+    QCOMPARE(ran["final"]["loss"].get<double>(), run.lossNow);
+    QVERIFY(run.lossNow < 0.95 * run.records.front().loss);
+  }
+
   void fortyCandidates() {
     Session session;
     open(session, test::samplePath());

@@ -4,6 +4,7 @@
 #include "ui/main_window.h"
 #include "ui/models/candidate_model.h"
 #include "ui/pages/compare_page.h"
+#include "ui/plots/curve_plot.h"
 #include "ui/session/activations.h"
 #include "ui/session/comparer.h"
 #include "ui/session/explorer.h"
@@ -75,12 +76,13 @@ struct Pictures {
   QDir out;
   QStringList names;
 
-  bool take(const QString& page) {
+  // Of the window, or of one widget in it.
+  bool take(const QString& page, QWidget* widget = nullptr) {
     for (const QString theme : {"light", "dark"}) {
       window.setThemeOverride(theme);
       settle();
       const QString name = QString("%1-%2.png").arg(page, theme);
-      if (!window.grab().save(out.filePath(name))) return false;
+      if (!(widget != nullptr ? widget : &window)->grab().save(out.filePath(name))) return false;
       names << name;
     }
     return true;
@@ -171,12 +173,55 @@ int report(const Wanted& wanted, const QDir& out) {
   return 0;
 }
 
+QJsonObject trainNumbers(const TrainSnapshot& snapshot) {
+  QJsonArray runs;
+  for (const auto& run : snapshot.runs) {
+    QJsonArray losses;
+    for (const auto& record : run->records) losses.append(record.loss);
+    runs.append(QJsonObject{{"method", QString::fromStdString(run->plan.settings.method)}, {"base", QString::fromStdString(run->plan.settings.adapter.base)}, {"losses", losses}, {"loss", run->lossNow}});
+  }
+  return {{"runs", runs}};
+}
+
+// A saved session as it was left: its page, and on Train the run it holds with the plot of its loss.
+int reportSession(const Wanted& wanted, const QDir& out) {
+  QTemporaryDir scratch;
+  QSettings settings(scratch.filePath("settings.ini"), QSettings::IniFormat);
+  Session session;
+  MainWindow window(session, settings);
+  window.resize(wanted.size);
+  window.show();
+  QString problem;
+  QObject::connect(&session, &Session::problem, &window, [&](const QString& message) { problem = message; });
+  window.open(wanted.path);
+  if (!waitUntil([&] { return session.state().file != nullptr; }, problem)) return failed(problem.isEmpty() ? QObject::tr("%1 took too long").arg(wanted.path) : problem, 1);
+  const auto idle = [&] { return !session.explorer().lane().busy() && !session.comparer().lane().busy(); };
+  if (!waitUntil(idle, problem)) return failed(problem, 1);
+  Pictures pictures{window, out, {}};
+  QJsonObject numbers{{"path", wanted.path}, {"tensor", QString::fromStdString(session.state().tensor)}};
+  if (session.state().page != Page::Train) {
+    if (!pictures.take("session")) return failed(QObject::tr("cannot write to %1").arg(out.path()), 1);
+  } else {
+    session.trainer().play();
+    if (!waitUntil([&] { return !session.trainer().busy(); }, problem)) return failed(problem, 1);
+    if (const std::string& why = session.trainer().message(); !why.empty()) std::fprintf(stderr, "nibblescope: %s\n", why.c_str());
+    auto* plot = window.findChild<CurvePlot*>("trainLoss");
+    if (!pictures.take("session") || !pictures.take("loss", plot) || !write(out.filePath("loss.csv"), plot->dataTable().toCsv().toUtf8()))
+      return failed(QObject::tr("cannot write to %1").arg(out.path()), 1);
+    if (session.trainer().snapshot()) numbers["train"] = trainNumbers(*session.trainer().snapshot());
+  }
+  if (!write(out.filePath("report.json"), QJsonDocument(numbers).toJson())) return failed(QObject::tr("cannot write to %1").arg(out.path()), 1);
+  std::printf("%s\n", qPrintable(out.absoluteFilePath("report.json")));
+  for (const auto& name : pictures.names) std::printf("%s\n", qPrintable(out.absoluteFilePath(name)));
+  return 0;
+}
+
 }  // namespace
 
 int reportCommand(const QStringList& arguments) {
   QCommandLineParser parser;
   parser.addHelpOption();
-  parser.addPositionalArgument("PATH", QObject::tr("What to open."));
+  parser.addPositionalArgument("PATH", QObject::tr("What to open; a .nibble session is shown as it was left, and trained on the Train page."));
   parser.addPositionalArgument("SCHEME", QObject::tr("Candidates to compare; none: a choice of all schemes."), "[SCHEME...]");
   const QCommandLineOption out("out", QObject::tr("Folder for pictures, report.html and report.json."), "DIR");
   const QCommandLineOption size("size", QObject::tr("Size of the window; 1440x900 unless given."), "WxH");
@@ -200,7 +245,7 @@ int reportCommand(const QStringList& arguments) {
     wanted.size = numbers.size() == 2 ? QSize(numbers[0].toInt(), numbers[1].toInt()) : QSize();
     if (wanted.size.width() < 640 || wanted.size.height() < 480) return failed(QObject::tr("--size %1: like 1440x900, at least 640x480").arg(parser.value(size)), 2);
   }
-  return report(wanted, folder);
+  return wanted.path.endsWith(".nibble") ? reportSession(wanted, folder) : report(wanted, folder);
 }
 
 }  // namespace nibble

@@ -2,6 +2,7 @@
 #include "ui/session/training.h"
 
 #include "core/base/text.h"
+#include "core/train/train_session.h"
 #include "ui/session/shell_word.h"
 
 #include <QStringList>
@@ -14,51 +15,27 @@ using train::MethodKind;
 using train::TrainOption;
 using train::TrainSettings;
 
-const std::string prefix = "train.";
-
-std::map<std::string, std::string> chosenTexts(const SessionState& state) {
-  std::map<std::string, std::string> texts;
-  for (auto entry = state.view.lower_bound(prefix); entry != state.view.end() && entry->first.starts_with(prefix); ++entry)
-    texts[entry->first.substr(prefix.size())] = entry->second;
-  return texts;
-}
-
 bool isMatrix(const SessionState& state, const std::string& name) {
-  const TensorItem* item = state.file->find(name);
+  const TensorItem* item = state.file ? state.file->find(name) : nullptr;
   return item != nullptr && item->shape.size() >= 2;
 }
 
 }  // namespace
 
 std::string trainText(const SessionState& state, const TrainOption& option, const TrainSettings& settings) {
-  const auto chosen = state.view.find(prefix + option.key);
+  const auto chosen = state.view.find(std::string("train.") + option.key);
   return chosen != state.view.end() ? chosen->second : option.get(settings);
 }
 
 TrainSettings trainSettings(const SessionState& state) {
-  TrainSettings settings = train::chosenSettings(chosenTexts(state)).settings;
-  const train::Method* method = train::findMethod(settings.method);
-  const bool quantizes = method != nullptr && (method->needsBase || (method->kind == MethodKind::Packed && state.storedLayer() == nullptr));
-  if (quantizes && state.choice) settings.adapter.base = state.choice->text();
-  return settings;
+  return train::sessionSettings(state.view, state.choice ? state.choice->text() : std::string(), state.storedLayer() != nullptr);
 }
 
 std::vector<std::string> trainTensors(const SessionState& state) {
-  std::vector<std::string> tensors{state.tensor};
-  if (!state.file || !trainsSeveral(train::kindOf(trainSettings(state).method))) return tensors;
-  if (std::find(state.selection.begin(), state.selection.end(), state.tensor) == state.selection.end()) return tensors;
-  tensors.clear();
-  for (const auto& name : state.selection)
-    if (isMatrix(state, name)) tensors.push_back(name);
-  return tensors;
+  return train::sessionTensors(trainSettings(state).method, state.tensor, state.selection, [&](const std::string& name) { return isMatrix(state, name); });
 }
 
-train::Breakpoints trainBreakpoints(const SessionState& state) {
-  train::Breakpoints breakpoints;
-  if (const auto given = text::parseDouble(state.viewOption("train.stop-loss-above", ""))) breakpoints.lossAbove = *given;
-  breakpoints.nothingMoved = state.viewOption("train.stop-nothing-moved", "no") == "yes";
-  return breakpoints;
-}
+train::Breakpoints trainBreakpoints(const SessionState& state) { return train::sessionBreakpoints(state.view); }
 
 bool sideBySide(const SessionState& state) { return state.viewOption("train.beside", "no") == "yes"; }
 

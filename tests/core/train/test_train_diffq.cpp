@@ -21,16 +21,6 @@ using nlohmann::json;
 
 namespace {
 
-QByteArray compared(const std::vector<double>& ours, const std::vector<double>& theirs, double relative, double absolute = 0) {
-  if (ours.size() != theirs.size() || ours.empty())
-    return "sizes " + QByteArray::number(qulonglong(ours.size())) + " and " + QByteArray::number(qulonglong(theirs.size()));
-  for (std::size_t i = 0; i < ours.size(); ++i)
-    if (!(std::fabs(ours[i] - theirs[i]) <= relative * std::fabs(theirs[i]) + absolute))
-      return "entry " + QByteArray::number(qulonglong(i)) + ": " + QByteArray::number(ours[i], 'g', 17) + " instead of " +
-             QByteArray::number(theirs[i], 'g', 17);
-  return {};
-}
-
 #define SAME(ours, theirs, relative, absolute)                             \
   do {                                                                     \
     const QByteArray why = compared(ours, theirs, relative, absolute);     \

@@ -18,17 +18,6 @@ using nlohmann::json;
 
 namespace {
 
-// Empty, or the first entry that is further off than relative |theirs| + absolute.
-QByteArray compared(const std::vector<double>& ours, const std::vector<double>& theirs, double relative, double absolute = 0) {
-  if (ours.size() != theirs.size())
-    return "sizes " + QByteArray::number(qulonglong(ours.size())) + " and " + QByteArray::number(qulonglong(theirs.size()));
-  for (std::size_t i = 0; i < ours.size(); ++i)
-    if (!(std::fabs(ours[i] - theirs[i]) <= relative * std::fabs(theirs[i]) + absolute))
-      return "entry " + QByteArray::number(qulonglong(i)) + ": " + QByteArray::number(ours[i], 'g', 17) + " instead of " +
-             QByteArray::number(theirs[i], 'g', 17);
-  return {};
-}
-
 TrainSettings settingsOf(const json& golden) {
   TrainSettings settings;
   const json& given = golden.at("settings");
