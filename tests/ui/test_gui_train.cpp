@@ -241,6 +241,15 @@ void TestGuiTrain::trainsSeveralTensors() {
   QVERIFY(waitFor("bitCurves") && waitFor("parameter_bits"));
   QVERIFY(click("trainCommand"));
   QCOMPARE(clipboardText().count("--tensor"), 3);
+  // What was learned goes on to Compare and Export.
+  QDir(window.folder()).mkdir("learned");
+  QVERIFY(withFileDialog(window.file("learned"), [] { click("trainWrite"); }));
+  QVERIFY(waitFor("trainToExport") && click("trainToCompare"));
+  QVERIFY(waitFor("comparePage"));
+  QVERIFY(waitUntil([] {
+    const QStringList rows = rowsOf("candidateTable");
+    return rows.size() == 1 && rows.front().contains("diffq", Qt::CaseInsensitive) && !textOf("bpwKey").isEmpty();
+  }));
 }
 
 void TestGuiTrain::savesTablesAndResults() {

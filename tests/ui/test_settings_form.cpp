@@ -35,6 +35,29 @@ class TestSettingsForm : public QObject {
     }
   }
 
+  // A step size of any magnitude keeps its digits.
+  void smallNumbersKeepTheirDigits() {
+    SettingsForm form;
+    form.show(*Choice::parse("lsq:step=0.000012345678"), std::nullopt);
+    form.resize(280, 500);
+    form.QWidget::show();
+    auto* step = qobject_cast<QDoubleSpinBox*>(form.field("step"));
+    QVERIFY(step != nullptr);
+    QCOMPARE(step->value(), 0.000012345678);
+    QCOMPARE(step->text(), QString("1.2345678e-05"));
+    QSignalSpy spy(&form, &SettingsForm::valueChosen);
+    step->setFocus();
+    step->selectAll();
+    QTest::keyClicks(step, "2.5e-7");
+    QTest::keyClick(step, Qt::Key_Return);
+    QVERIFY(spy.count() > 0);
+    QCOMPARE(std::get<double>(spy.last()[1].value<SettingValue>()), 2.5e-7);
+    QTest::keyClick(step, Qt::Key_Up);
+    QCOMPARE(step->value(), 2.6e-7);
+    QTest::keyClicks(step, "x");
+    QCOMPARE(step->text(), QString("2.6e-07"));
+  }
+
   void clickAsksForTheValue() {
     SettingsForm form;
     const auto choice = Choice::parse("hqq:bits=4,group=64");

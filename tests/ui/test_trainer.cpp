@@ -37,7 +37,7 @@ class TestTrainer : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(!trainer.busy() && trainer.snapshot() && trainer.snapshot()->step() == 12, 20000);
     const auto records = trainer.snapshot()->runs.front()->records;
     QVERIFY(trainer.snapshot()->runs.front()->lossNow < records.front().loss);
-    QVERIFY(trainer.snapshot()->arrays.contains("BA"));
+    for (const char* name : {"BA", "grad/BA", "update/A", "update/B", "update/BA", "update/magnitude"}) QVERIFY2(trainer.snapshot()->arrays.contains(name), name);
     trainer.goTo(3);
     QTRY_VERIFY_WITH_TIMEOUT(!trainer.busy() && trainer.snapshot()->step() == 3, 20000);
     trainer.play();
@@ -68,6 +68,23 @@ class TestTrainer : public QObject {
     for (const auto& run : session.trainer().snapshot()->runs) QCOMPARE(run->records.size(), std::size_t{1});
     const QString line = trainCommand(session.state());
     QVERIFY2(line.contains("--method qdora --base minmax:bits=3") && line.contains("--rank 4") && line.contains("--dtype bf16"), qPrintable(line));
+  }
+  // Packed weights: what the last step did to the codes is there to be drawn.
+  void packedWeights() {
+    Session session;
+    openLayer(session);
+    session.edit("mbwq", {}, [](SessionState& state) {
+      state.choice = *Choice::parse("mbwq:bits=4");
+      state.view["train.method"] = "mbwq", state.view["train.lr"] = "0.05";
+    });
+    session.trainer().goTo(6);
+    QTRY_VERIFY_WITH_TIMEOUT(!session.trainer().busy() && session.trainer().snapshot() && session.trainer().snapshot()->step() == 6, 20000);
+    const auto snapshot = session.trainer().snapshot();
+    for (const char* name : {"weight", "codes", "grad/codes", "update/codes"}) QVERIFY2(snapshot->arrays.contains(name), name);
+    std::uint64_t flipped = 0;
+    for (const double change : snapshot->arrays.at("update/codes")->values) flipped += change != 0 ? 1 : 0;
+    QCOMPARE(flipped, snapshot->runs.front()->records.back().parameters.front().moved.moved);
+    QVERIFY(flipped > 0);
   }
   // Selected matrices train together where the method can; the session file and the command line keep them.
   void severalTensorsTogether() {

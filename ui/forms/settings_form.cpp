@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/forms/settings_form.h"
 
+#include "ui/forms/number_field.h"
 #include "ui/forms/segments.h"
 #include "ui/theme/theme.h"
 
@@ -152,6 +153,8 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& key) {
     auto* combo = new QComboBox;
     combo->setObjectName(name);
     combo->setEditable(values.empty());
+    combo->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    combo->setMinimumContentsLength(6);
     for (const auto& value : values) combo->addItem(valueLabel(info, value), valueText(value));
     connect(combo, &QComboBox::textActivated, this, [this, &info, key, combo](const QString& typed) {
       const QString text = combo->currentData().isValid() ? combo->currentData().toString() : typed;
@@ -170,12 +173,14 @@ QWidget* SettingsForm::makeField(const SettingInfo& info, const QString& key) {
     connect(spin, &QSpinBox::valueChanged, this, [this, key](int value) { emit valueChosen(key, static_cast<std::int64_t>(value)); });
     return spin;
   }
-  auto* spin = new QDoubleSpinBox;
+  // Of any size, or with three decimals.
+  auto* spin = info.high >= 1e20 ? new NumberField : new QDoubleSpinBox;
   spin->setObjectName(name);
-  spin->setDecimals(3);
+  const bool anySize = qobject_cast<NumberField*>(spin) != nullptr;
+  if (!anySize) spin->setDecimals(3);
   spin->setRange(bounded ? info.low : -1e9, bounded ? info.high : 1e9);
   spin->setSingleStep(bounded && info.high - info.low <= 4 ? 0.05 : 1);
-  spin->setMaximumWidth(90);
+  spin->setMaximumWidth(anySize ? 130 : 90);
   spin->setAlignment(Qt::AlignRight);
   connect(spin, &QDoubleSpinBox::valueChanged, this, [this, key](double value) { emit valueChosen(key, value); });
   return spin;

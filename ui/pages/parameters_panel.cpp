@@ -181,9 +181,9 @@ QWidget* ParametersPanel::buildBits() {
   auto* line = new QHBoxLayout(part);
   line->setContentsMargins(sizes::grid, 2, sizes::inside, sizes::grid);
   line->setSpacing(sizes::gap);
-  line->addWidget(m_bitCurves, 9);
+  line->addWidget(m_bitCurves, 11);
   line->addWidget(m_bitCounts, 7);
-  line->addWidget(under(m_bits.title, m_bits.plot), 11);
+  line->addWidget(under(m_bits.title, m_bits.plot), 10);
   return part;
 }
 

@@ -96,7 +96,10 @@ void addParameters(TrainCurves& curves, const RunView& run, const Theme& theme) 
   for (const auto& parameter : byKind(run.records.back())) {
     CurveSeries series = named(parameterTitle(parameter.name), parameterColour(theme, parameter.name));
     norms.push_back(series);
-    series.note = QObject::tr("%1 of %2").arg(formatCount(parameter.moved.moved), formatCount(parameter.moved.total));
+    const train::Moved& moved = parameter.moved;
+    const std::uint64_t still = moved.total - moved.moved;
+    if (still != 0 && still < moved.total / 100) series.note = QObject::tr("all but %1").arg(formatCount(still));
+    else series.note = still == 0 ? QObject::tr("all %1").arg(formatCount(moved.total)) : QObject::tr("%1 of %2").arg(formatCount(moved.moved), formatCount(moved.total));
     shares.push_back(std::move(series));
   }
   for (const auto& record : run.records) {
@@ -118,12 +121,25 @@ void addOver(CurveData& data, const RunView& run, const std::string& key, CurveS
   if (!series.y.empty() && std::isfinite(series.y.back())) data.series.push_back(std::move(series));
 }
 
-// The last parts of a tensor's name that say which it is: "query", "output.dense".
-QString shortName(const std::string& tensor) {
-  QStringList parts = string(tensor).split('.');
-  if (parts.size() > 1 && parts.last() == "weight") parts.removeLast();
-  const QString last = parts.takeLast();
-  return last == "dense" && !parts.isEmpty() ? parts.last() + "." + last : last;
+constexpr qsizetype nameMost = 10;
+
+// What tells tensors apart, short: "query"; "att.output" and "0.output" where "output" alone would not.
+QStringList shortNames(const std::vector<std::string>& tensors) {
+  const auto partsOf = [](const std::string& tensor) {
+    QStringList parts = string(tensor).split('.');
+    for (const char* ending : {"weight", "dense"})
+      if (parts.size() > 1 && parts.last() == QLatin1String(ending)) parts.removeLast();
+    return parts;
+  };
+  QStringList last, names;
+  for (const auto& tensor : tensors) last << partsOf(tensor).last();
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const QStringList parts = partsOf(tensors[i]);
+    const QString name = last[static_cast<qsizetype>(i)];
+    const QString unique = last.count(name) > 1 && parts.size() > 1 ? parts[parts.size() - 2].left(3) + "." + name : name;
+    names << (unique.size() > nameMost ? unique.left(nameMost - 1) + QChar(0x2026) : unique);
+  }
+  return names;
 }
 
 constexpr std::size_t curvesMost = 8;
@@ -139,7 +155,11 @@ void addBits(TrainCurves& curves, const RunView& run, const Theme& theme, const 
     return series;
   };
   if (tensors.size() > 1 && tensors.size() <= curvesMost) {
-    for (const auto& name : tensors) addOver(curves.bits, run, name + ending, styled(named(shortName(name), name == tensor ? colour : theme.text3), name == tensor));
+    const QStringList names = shortNames(tensors);
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const bool chosen = tensors[i] == tensor;
+      addOver(curves.bits, run, tensors[i] + ending, styled(named(names[static_cast<qsizetype>(i)], chosen ? colour : theme.text3), chosen));
+    }
     return;
   }
   addOver(curves.bits, run, "bitsMax", named(QObject::tr("most"), theme.text3));
@@ -150,7 +170,7 @@ void addBits(TrainCurves& curves, const RunView& run, const Theme& theme, const 
 void addCodes(TrainCurves& curves, const RunView& run, const Theme& theme, const QColor& colour, double end) {
   if (run.records.empty() || !std::isfinite(figureOf(run.records.front(), "changedShare"))) return;
   curves.plane = {QObject::tr("step"), QObject::tr("codes changed, %"), {}, false, end, 0, curves.loss.marker};
-  CurveSeries changed = named(QObject::tr("since the start"), colour), flipped = named(QObject::tr("in the step"), theme.text2);
+  CurveSeries changed = named(QObject::tr("so far"), colour), flipped = named(QObject::tr("in the step"), theme.text2);
   changed.chosen = true;
   addOver(curves.plane, run, "changedShare", std::move(changed), 100);
   for (const auto& record : run.records)

@@ -14,6 +14,7 @@
 #include "ui/pages/train_form.h"
 #include "ui/plots/curve_plot.h"
 #include "ui/session/session.h"
+#include "ui/session/trained.h"
 #include "ui/session/trainer.h"
 #include "ui/theme/icons.h"
 #include "ui/theme/number_text.h"
@@ -37,7 +38,7 @@ namespace nibble {
 namespace {
 
 constexpr std::size_t segmentsMost = 6;
-constexpr int movedLabelRoom = 112, wideFrom = 800;
+constexpr int movedLabelRoom = 90, wideFrom = 800;
 
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 
@@ -69,7 +70,8 @@ TrainPage::TrainPage(Session& session, QWidget* parent) : QWidget(parent), m_ses
   connect(&session, &Session::changed, this, &TrainPage::showState);
   connect(&session.trainer(), &Trainer::changed, this, &TrainPage::refresh);
   connect(&session.trainer(), &Trainer::written, this, [this](const QString& folder, int files) {
-    m_note = tr("%1 files written to %2").arg(files).arg(folder);
+    m_note = files == 1 ? tr("1 file written to %1").arg(folder) : tr("%1 files written to %2").arg(files).arg(folder);
+    m_folder = folder;
     refresh();
   });
   showState();
@@ -172,6 +174,17 @@ QWidget* TrainPage::buildMessage() {
   line->addWidget(m_messageIcon);
   line->addWidget(m_message, 1);
   line->addWidget(m_messageAction);
+  const auto takeOn = [&](const char* name, const QString& text, const QString& tip, Page page) {
+    auto* button = new QPushButton(text);
+    button->setObjectName(name);
+    button->setToolTip(tip);
+    button->setProperty("small", true);
+    connect(button, &QPushButton::clicked, this, [this, page] { openTrained(m_session, m_folder, page); });
+    line->addWidget(button);
+    return button;
+  };
+  m_toCompare = takeOn("trainToCompare", tr("Compare"), tr("Open what was written, with what was learned as a candidate"), Page::Compare);
+  m_toExport = takeOn("trainToExport", tr("Export"), tr("Open what was written, to export it"), Page::Export);
   return m_messageBar;
 }
 
@@ -312,6 +325,7 @@ void TrainPage::showState() {
   m_lambda->setValue(placeOfLambda(settings.diffq.lambda));
   m_lambdaText->setText(QStringLiteral("λ %1").arg(formatLambda(settings.diffq.lambda)));
   showTensors(trainTensors(state));
+  m_forward->setVisible(kind == train::MethodKind::Adapter);
   m_beside->setChecked(sideBySide(state));
   m_beside->setEnabled(kind == train::MethodKind::Adapter);
   refresh();
@@ -367,6 +381,7 @@ void TrainPage::showMessage(const TrainSnapshot* snapshot) {
   if (good) text = m_note.toHtmlEscaped();
   m_message->setText(text);
   m_messageAction->setVisible(lost.has_value());
+  for (QPushButton* button : {m_toCompare, m_toExport}) button->setVisible(good && !text.isEmpty());
   m_messageBar->setVisible(!text.isEmpty());
   const QString look = good ? "goodBar" : "warnBar";
   m_messageIcon->setPixmap(icon(good ? "pass" : "warning", good ? &Theme::good : &Theme::warn).pixmap(sizes::icon, sizes::icon));

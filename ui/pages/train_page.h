@@ -69,11 +69,11 @@ class TrainPage : public QWidget {
   QToolButton *m_play = nullptr, *m_back = nullptr, *m_step = nullptr, *m_reset = nullptr;
   QSlider *m_slider = nullptr, *m_lambda = nullptr;
   QLabel* m_lambdaText = nullptr;
-  QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr;
+  QPushButton *m_settings = nullptr, *m_beside = nullptr, *m_save = nullptr, *m_messageAction = nullptr, *m_toCompare = nullptr, *m_toExport = nullptr;
   QLabel *m_position = nullptr, *m_tensors = nullptr, *m_message = nullptr, *m_messageIcon = nullptr;
   QFrame* m_messageBar = nullptr;
   bool m_stale = true;  // what is shown is older than the session: the page was hidden
-  QString m_note;  // what was written; until the next change
+  QString m_note, m_folder;  // what was written, and where; until the next change
   Panel *m_lossPanel = nullptr, *m_gradientPanel = nullptr, *m_planePanel = nullptr, *m_movedPanel = nullptr;
   CurvePlot *m_loss = nullptr, *m_gradient = nullptr, *m_plane = nullptr, *m_moved = nullptr;
   ParametersPanel* m_parameters = nullptr;

@@ -16,24 +16,31 @@ namespace nibble {
 namespace {
 
 constexpr double labelLine = 14, labelWidth = 60;
+constexpr int labelIndent = 24;  // with its piece of line
 constexpr std::size_t mostPoints = 1200;
 
 }  // namespace
 
 CurvePlot::CurvePlot(const QString& objectName, const QString& accessibleName, QWidget* parent)
     : ChartWidget(objectName, accessibleName, parent) {
-  setLabelRoom(m_labelRoom);
+  setLabelRoom(m_margins.right);
   setMinimumSize(150, 110);
 }
 
-void CurvePlot::setLabelRoom(int pixels) {
-  m_labelRoom = pixels;
-  setAxisMargins(60, pixels, 36, 8);
-}
+void CurvePlot::setLabelRoom(int pixels) { setMargins(60, pixels, 36, 8); }
 
 void CurvePlot::setMargins(int left, int right, int bottom, int top) {
-  m_labelRoom = right;
+  m_margins = {left, right, bottom, top};
   setAxisMargins(left, right, bottom, top);
+}
+
+int CurvePlot::labelRoom() const {
+  const QFontMetrics plain(fonts::hint()), bold(fonts::boldHint());
+  int widest = 0;
+  for (const CurveSeries& s : m_data.series)
+    if (!s.x.empty() && drawn(s.y.back()) && !s.label.isEmpty())
+      widest = std::max({widest, (s.chosen ? bold : plain).horizontalAdvance(s.label), plain.horizontalAdvance(s.note)});
+  return widest == 0 || m_data.xEnd <= 0 ? m_margins.right : std::max(m_margins.right, std::min(widest + labelIndent, width() / 2));
 }
 
 bool CurvePlot::isEmpty() const {
@@ -46,7 +53,14 @@ void CurvePlot::setData(CurveData data) {
   for (const CurveSeries& s : m_data.series)
     if (!s.y.empty()) names << tr("%1 %2").arg(s.name, formatSignificant(s.y.back(), 3));
   setSummary(names.join(QStringLiteral(", ")));
-  invalidate();
+  makeRoom();
+}
+
+void CurvePlot::makeRoom() { setAxisMargins(m_margins.left, labelRoom(), m_margins.bottom, m_margins.top); }
+
+void CurvePlot::resizeEvent(QResizeEvent* event) {
+  makeRoom();
+  ChartWidget::resizeEvent(event);
 }
 
 DataTable CurvePlot::dataTable() const {
@@ -156,7 +170,7 @@ void CurvePlot::paintLabels(QPainter& painter, const QRectF& area) const {
     painter.setPen(QPen(s.colour, s.chosen ? 2.2 : 1.5, s.dashed ? Qt::DotLine : Qt::SolidLine));
     painter.drawLine(QPointF(label.x, label.y + labelLine / 2), QPointF(label.x + 9, label.y + labelLine / 2));
     painter.setFont(s.chosen ? fonts::boldHint() : fonts::hint());
-    const double left = label.x + 13, room = area.right() + m_labelRoom - left;
+    const double left = label.x + 13, room = area.right() + labelRoom() - left;
     drawHaloText(painter, QRectF(left, label.y, room, labelLine), Qt::AlignLeft | Qt::AlignVCenter, s.label, s.chosen ? theme.text : theme.text2, theme.panel);
     if (s.note.isEmpty()) continue;
     painter.setFont(fonts::hint());

@@ -33,7 +33,7 @@ class CurvePlot : public ChartWidget {
   CurvePlot(const QString& objectName, const QString& accessibleName, QWidget* parent = nullptr);
   void setData(CurveData data);
   void clear() { setData({}); }
-  void setLabelRoom(int pixels);  // right of the axes
+  void setLabelRoom(int pixels);  // right of the axes, at least: more where labels need it and half the width is left
   void setMargins(int left, int right, int bottom, int top);  // instead of those of a plot with labels
   [[nodiscard]] DataTable dataTable() const override;
   [[nodiscard]] bool isEmpty() const override;
@@ -42,19 +42,25 @@ class CurvePlot : public ChartWidget {
   void rebuild() override;
   bool moveCursor(int dx, int dy) override;
   void mouseMoveEvent(QMouseEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   struct Range {
     double low, high;
   };
   [[nodiscard]] bool drawn(double y) const;
+  [[nodiscard]] int labelRoom() const;
+  void makeRoom();
   [[nodiscard]] Range xRange() const;
   [[nodiscard]] Range yRange() const;
   void paintLabels(QPainter& painter, const QRectF& area) const;
   void showAt(double x);
   CurveData m_data;
   double m_cursor = 0;
-  int m_labelRoom = 74;
+  struct Margins {
+    int left = 60, right = 74, bottom = 36, top = 8;
+  };
+  Margins m_margins;
 };
 
 }  // namespace nibble

@@ -159,7 +159,8 @@ void Trainer::Bench::findUpdates() {
     // B(t) and A(t+1) give the exact difference of the products.
     before[parameter.name] = parameter.name == "A" ? std::make_shared<train::NamedArray>(train::NamedArray{"A", parameter.shape, parameter.value})
                                                    : std::make_shared<train::NamedArray>(*array);
-    updates[update.name] = std::make_shared<train::NamedArray>(std::move(update));
+    const std::string name = update.name;  // an assignment moves the right side first
+    updates[name] = std::make_shared<train::NamedArray>(std::move(update));
   }
   const train::TrainSettings& settings = chosen->settings();
   addChangeOfProduct(updates, before, "update", train::adapterScale(settings.adapter, settings.method));
