@@ -30,6 +30,7 @@
 #include <QSignalBlocker>
 #include <QSlider>
 #include <QTableView>
+#include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <cmath>
@@ -39,6 +40,7 @@ namespace {
 
 constexpr std::size_t segmentsMost = 6;
 constexpr int movedLabelRoom = 90, wideFrom = 800;
+constexpr int partMs = 10;  // between parts of a snapshot
 
 QString string(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
 
@@ -57,6 +59,9 @@ TrainPage::TrainPage(Session& session, QWidget* parent) : QWidget(parent), m_ses
   setObjectName("trainPage");
   setAccessibleName(tr("Train"));
   m_form = new TrainForm(session, this);
+  m_frames = new QTimer(this);
+  m_frames->setInterval(partMs);
+  connect(m_frames, &QTimer::timeout, this, &TrainPage::showNextPart);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(sizes::gap, sizes::gap, sizes::gap, sizes::gap);
   column->setSpacing(sizes::gap);
@@ -350,82 +355,6 @@ void TrainPage::showSettings() {
 void TrainPage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
   showSettings();
-}
-
-void TrainPage::showStepper(const std::string& refusal) {
-  const Trainer& trainer = m_session.trainer();
-  const std::uint64_t steps = trainSettings(m_session.state()).steps, step = trainer.snapshot() ? trainer.snapshot()->step() : 0;
-  const bool busy = trainer.busy(), can = refusal.empty();
-  m_position->setText(tr("step <b>%1</b> of %2").arg(step).arg(steps));
-  m_play->setIcon(icon(busy ? "pause" : "play", &Theme::accentText));
-  m_play->setAccessibleName(busy ? tr("Pause") : tr("Play"));
-  m_play->setToolTip(m_play->accessibleName());
-  m_play->setEnabled(can);
-  m_step->setEnabled(can && !busy);
-  m_back->setEnabled(step > 0 && !busy);
-  m_reset->setEnabled(step > 0 && !busy);
-  m_save->setEnabled(step > 0 && !busy);
-  m_slider->setEnabled(can);
-  if (m_slider->isSliderDown()) return;
-  const QSignalBlocker block(m_slider);
-  m_slider->setRange(0, static_cast<int>(std::max(steps, step)));
-  m_slider->setValue(static_cast<int>(step));
-}
-
-void TrainPage::showMessage(const TrainSnapshot* snapshot) {
-  QString text = string(m_session.trainer().message()).toHtmlEscaped();
-  const auto lost = text.isEmpty() && snapshot != nullptr ? lostUpdates(*snapshot) : std::nullopt;
-  if (lost) m_messageAction->setText(lost->action), m_messageAction->setToolTip(lost->actionHelp);
-  if (lost) text = QString("<b>%1</b> %2").arg(lost->lead.toHtmlEscaped(), lost->text.toHtmlEscaped());
-  const bool good = text.isEmpty();
-  if (good) text = m_note.toHtmlEscaped();
-  m_message->setText(text);
-  m_messageAction->setVisible(lost.has_value());
-  for (QPushButton* button : {m_toCompare, m_toExport}) button->setVisible(good && !text.isEmpty());
-  m_messageBar->setVisible(!text.isEmpty());
-  const QString look = good ? "goodBar" : "warnBar";
-  m_messageIcon->setPixmap(icon(good ? "pass" : "warning", good ? &Theme::good : &Theme::warn).pixmap(sizes::icon, sizes::icon));
-  if (m_messageBar->property("look") == look) return;
-  m_messageBar->setProperty("look", look);
-  restyle(m_messageBar);
-}
-
-void TrainPage::showPlots(const TrainSnapshot& snapshot) {
-  const Theme& theme = themeOf(this);
-  TrainCurves curves = trainCurves(snapshot, theme, trainSettings(m_session.state()).steps, m_session.state().tensor);
-  m_loss->setData(std::move(curves.loss));
-  m_gradient->setData(std::move(curves.gradient));
-  m_plane->setData(std::move(curves.plane));
-  m_moved->setData(std::move(curves.moved));
-  const RunView& chosen = *snapshot.runs.front();
-  const auto x = std::find_if(snapshot.arrays.begin(), snapshot.arrays.end(), [](const auto& entry) { return entry.first == "x" || entry.first.ends_with("/x"); });
-  m_lossPanel->setSubtitle(x != snapshot.arrays.end() ? tr("%1 inputs a step").arg(formatCount(x->second->shape.front())) : QString());
-  m_gradientPanel->setSubtitle(runTitle(chosen));
-  m_movedPanel->setSubtitle(train::kindOf(chosen.plan.settings.method) == train::MethodKind::Packed ? QString() : string(train::name(chosen.plan.settings.numberType())));
-}
-
-void TrainPage::refresh() {
-  m_stale = m_stale || !isVisible();
-  if (m_stale) return;
-  if (m_session.trainer().busy()) m_note.clear();
-  const std::string refusal = m_session.trainer().refusal();
-  const auto snapshot = m_session.trainer().snapshot();
-  const bool there = snapshot && !snapshot->runs.empty();
-  const QString empty = refusal.empty() ? tr("Press Play, or take one step.") : string(refusal);
-  showStepper(refusal);
-  showMessage(there ? snapshot.get() : nullptr);
-  for (CurvePlot* plot : {m_loss, m_gradient, m_plane, m_moved}) {
-    plot->setEmptyText(empty);
-    if (!there) plot->clear();
-  }
-  for (Panel* panel : {m_lossPanel, m_gradientPanel, m_movedPanel}) panel->setSubtitle({});
-  m_parameters->setEmptyText(empty);
-  if (there) showPlots(*snapshot);
-  m_parameters->showSnapshot(there ? snapshot : nullptr);
-  m_forward->showSnapshot(there ? snapshot : nullptr);
-  m_runs->setRows(there ? runRows(*snapshot, themeOf(this)) : std::vector<RunRow>{});
-  const int rows = std::clamp(m_runs->rowCount(), 1, 6);
-  m_table->setFixedHeight(sizes::tableHeader + rows * sizes::tableRow + 4);
 }
 
 }  // namespace nibble

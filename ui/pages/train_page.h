@@ -5,6 +5,7 @@
 #pragma once
 #include <QWidget>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ class QLabel;
 class QPushButton;
 class QSlider;
 class QTableView;
+class QTimer;
 class QToolButton;
 
 namespace nibble {
@@ -60,7 +62,10 @@ class TrainPage : public QWidget {
   void showTensors(const std::vector<std::string>& tensors);
   void showStepper(const std::string& refusal);
   void showMessage(const TrainSnapshot* snapshot);
-  void showPlots(const TrainSnapshot& snapshot);
+  void showPart(int part);
+  void showNextPart();
+  void showNothing(const QString& why);
+  void showSubtitles(const TrainSnapshot& snapshot);
 
   Session& m_session;
   Segments* m_methods = nullptr;  // up to six methods
@@ -79,6 +84,9 @@ class TrainPage : public QWidget {
   ParametersPanel* m_parameters = nullptr;
   ForwardPanel* m_forward = nullptr;
   RunModel* m_runs = nullptr;
+  std::shared_ptr<const TrainSnapshot> m_shown;
+  QTimer* m_frames = nullptr;
+  int m_part = 0;  // of what is shown next
   QTableView* m_table = nullptr;
 };
 
