@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <type_traits>
 
 namespace nibble::train {
 namespace {
@@ -75,7 +76,8 @@ std::vector<T> AdapterLayer<T>::merged() {
   }
   std::vector<T> weights(m_parts.rows * m_parts.columns);
   Eigen::Map<RowMatrix<T>> into(weights.data(), static_cast<Index>(m_parts.rows), static_cast<Index>(m_parts.columns));
-  into = effective();
+  into = baseView();
+  into.noalias() += static_cast<T>(m_scale) * m_work.b * m_work.a;
   for (Index i = 0; i < into.rows(); ++i) into.row(i) *= static_cast<T>(m_work.factor[static_cast<std::size_t>(i)]);
   return weights;
 }
@@ -110,12 +112,19 @@ Result<double> AdapterLayer<T>::plainLoss(std::span<const T> weights, const Cont
 
 template <class T>
 Result<std::vector<T>> AdapterLayer<T>::requantized(std::span<const T> weights, const Context& context) const {
-  const Tensor tensor =
-      Tensor::fromFloats(m_parts.name, {m_parts.rows, m_parts.columns}, std::vector<float>(weights.begin(), weights.end()));
-  const auto outcome = nibble::run(tensor, *m_parts.choice, context);
-  if (!outcome) return fail(outcome.error());
-  const std::vector<float> decoded = decodeAll(*outcome->quantized);
-  return std::vector<T>(decoded.begin(), decoded.end());
+  const Shape shape{m_parts.rows, m_parts.columns};
+  const auto measured = [&](const Tensor& tensor) -> Result<std::vector<float>> {
+    const auto outcome = nibble::run(tensor, *m_parts.choice, context);
+    if (!outcome) return fail(outcome.error());
+    return decodeAll(*outcome->quantized);
+  };
+  if constexpr (std::is_same_v<T, float>) {  // as large as the layer: no copy
+    return measured(Tensor(m_parts.name, DType::F32, shape, std::as_bytes(weights), nullptr));
+  } else {
+    const auto decoded = measured(Tensor::fromFloats(m_parts.name, shape, std::vector<float>(weights.begin(), weights.end())));
+    if (!decoded) return fail(decoded.error());
+    return std::vector<T>(decoded->begin(), decoded->end());
+  }
 }
 
 template <class T>

@@ -6,6 +6,7 @@
 #include "tests/support/files.h"
 #include "tests/support/train_numbers.h"
 
+#include <QProcess>
 #include <QTemporaryDir>
 #include <QtTest>
 
@@ -150,6 +151,26 @@ class TestCliTrain : public QObject {
     QCOMPARE(second.status, 0);
     QCOMPARE(second.out, whole.out);
     QCOMPARE(runCli(quick({"--method", "lora", "--steps", "12", "--resume", file("run")})).status, 1);
+  }
+
+  // Too little room for a checkpoint: said with the step, and the run so far is kept as it was.
+  void fullDiskKeepsTheRun() {
+    const QStringList method{"--method", "lora", "--checkpoint", file("full")};
+    QCOMPARE(runCli(quick(method + QStringList{"--steps", "4"})).status, 0);
+    const auto before = readWhole(file("full").toStdString());
+    QVERIFY(before.size() > 8 * 1024);
+    QStringList words{NIBBLE_CLI};
+    for (const QString& word : quick(method + QStringList{"--steps", "8", "--checkpoint-every", "1", "--resume", file("full")}))
+      words << "'" + word + "'";
+    QProcess process;
+    process.start("bash", {"-c", "ulimit -f 8; trap '' XFSZ; exec " + words.join(' ')});  // no file above 8 KiB
+    QVERIFY(process.waitForFinished(60000));
+    const QByteArray said = process.readAllStandardError();
+    QCOMPARE(process.exitCode(), 1);
+    QVERIFY2(said.contains("step 5 could not be saved"), said.constData());
+    QCOMPARE(process.readAllStandardOutput(), QByteArray());
+    QVERIFY(readWhole(file("full").toStdString()) == before);
+    QCOMPARE(runCli(quick(method + QStringList{"--steps", "8", "--resume", file("full")})).status, 0);
   }
 
   void stopsAreChecks() {
