@@ -35,4 +35,19 @@ inline train::LayerData layerOf(std::uint64_t rows, std::uint64_t columns, std::
           drawn(tokens * rows, 4)};
 }
 
+inline train::LayerData namedLayer(const std::string& name, std::uint64_t rows, std::uint64_t columns, std::uint64_t tokens,
+                                   std::uint64_t stream, bool bias) {
+  train::LayerData layer = layerOf(rows, columns, tokens, bias);
+  layer.name = name;
+  layer.weight = doubleTensor(name, {rows, columns}, drawn(rows * columns, 40 + stream, 0.3));
+  layer.inputs = drawn(tokens * columns, 50 + stream);
+  layer.targets = drawn(tokens * rows, 60 + stream);
+  return layer;
+}
+
+// 6 x 10 with a bias and 4 x 5 without: groups of 4 run over the ends of rows.
+inline std::vector<train::LayerData> twoLayers() {
+  return {namedLayer("a.weight", 6, 10, 7, 1, true), namedLayer("b.weight", 4, 5, 3, 2, false)};
+}
+
 }  // namespace nibble::test

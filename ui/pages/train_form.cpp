@@ -74,6 +74,7 @@ void TrainForm::addOption(const TrainOption& option) {
     field.widget = box;
   } else {
     auto* edit = new QLineEdit;
+    if (option.kind == TrainOption::Kind::File || option.kind == TrainOption::Kind::Words) edit->setPlaceholderText(tr("none"));
     connect(edit, &QLineEdit::textEdited, this, [edit, &option](const QString& text) {
       train::TrainSettings probe;
       mark(edit, option.set(probe, text.toStdString()));

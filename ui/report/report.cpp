@@ -76,13 +76,13 @@ struct Pictures {
   QDir out;
   QStringList names;
 
-  // Of the window, or of one widget in it.
-  bool take(const QString& page, QWidget* widget = nullptr) {
+  // Of the window, or of one plot in it, large enough to stand alone.
+  bool take(const QString& page, PlotWidget* plot = nullptr) {
     for (const QString theme : {"light", "dark"}) {
       window.setThemeOverride(theme);
       settle();
       const QString name = QString("%1-%2.png").arg(page, theme);
-      if (!(widget != nullptr ? widget : &window)->grab().save(out.filePath(name))) return false;
+      if (!(plot != nullptr ? plot->image(3) : window.grab().toImage()).save(out.filePath(name))) return false;
       names << name;
     }
     return true;

@@ -12,6 +12,7 @@
 #include "kernels/backend.h"
 #include "tests/support/files.h"
 #include "tests/support/train_layers.h"
+#include "tests/support/train_numbers.h"
 
 #include <QtTest>
 
@@ -23,21 +24,6 @@ using namespace nibble::test;
 using namespace nibble::train;
 
 namespace {
-
-LayerData named(const std::string& name, std::uint64_t rows, std::uint64_t columns, std::uint64_t tokens, std::uint64_t stream,
-                bool bias) {
-  LayerData layer = layerOf(rows, columns, tokens, bias);
-  layer.name = name;
-  layer.weight = doubleTensor(name, {rows, columns}, drawn(rows * columns, 40 + stream, 0.3));
-  layer.inputs = drawn(tokens * columns, 50 + stream);
-  layer.targets = drawn(tokens * rows, 60 + stream);
-  return layer;
-}
-
-// 6 x 10 with a bias and 4 x 5 without: groups of 4 run over the ends of rows.
-std::vector<LayerData> twoLayers() {
-  return {named("a.weight", 6, 10, 7, 1, true), named("b.weight", 4, 5, 3, 2, false)};
-}
 
 TrainSettings plainSettings(const char* method = "diffq") {
   TrainSettings settings;
@@ -223,7 +209,7 @@ class TestTrainBits : public QObject {
   // The same tensor twice: one parameter, one noise, counted once, both layers' gradients; or two, where that is asked.
   void boundTensors() {
     std::vector<LayerData> layers = twoLayers();
-    layers[1] = named("b.weight", 6, 10, 4, 3, true);
+    layers[1] = namedLayer("b.weight", 6, 10, 4, 3, true);
     layers[1].weight = doubleTensor("b.weight", {6, 10}, readDoubles(layers[0].weight).value());
     TrainSettings settings = plainSettings();
     const auto bound = made(settings, layers);
@@ -378,13 +364,8 @@ class TestTrainBits : public QObject {
   // Noise from a file: as given, step by step.
   void noiseFromFile() {
     const ScratchFolder folder;
-    const auto array = [](const std::string& name, Shape shape, const std::vector<double>& values) {
-      RawTensor tensor{name, DType::F64, std::move(shape), std::vector<std::byte>(values.size() * 8), {}};
-      std::memcpy(tensor.owned.data(), values.data(), tensor.owned.size());
-      return tensor;
-    };
     const auto first = drawn(60, 81, 0.5), second = drawn(20, 82, 0.5);
-    QVERIFY(writeNpz(folder.file("noise.npz"), {array("1/a.weight", {15, 4}, first), array("1/b.weight", {4, 5}, second)}));
+    QVERIFY(writeNpz(folder.file("noise.npz"), {doubleArray("1/a.weight", {15, 4}, first), doubleArray("1/b.weight", {4, 5}, second)}));
     TrainSettings settings = plainSettings();
     settings.noise = folder.file("noise.npz");
     const auto trainable = made(settings);
@@ -400,7 +381,7 @@ class TestTrainBits : public QObject {
     QVERIFY(refusal(settings).contains("one pass a step"));
     settings.accumulation = 1;
     auto layers = twoLayers();
-    layers[0] = named("a.weight", 8, 10, 7, 1, true);
+    layers[0] = namedLayer("a.weight", 8, 10, 7, 1, true);
     QVERIFY(!made(settings, layers)->pass({}, {}));
   }
 
