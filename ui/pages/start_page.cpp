@@ -65,7 +65,7 @@ StartPage::StartPage(Session& session, RecentFiles& recent, QWidget* parent)
   row->addStretch(1);
   row->addWidget(content, 1000);
   row->addStretch(1);
-  connect(&recent, &RecentFiles::changed, this, [this] { m_model->setFiles(m_recent.files()); });
+  connect(&recent, &RecentFiles::changed, this, &StartPage::showRecent);
   const QString path = samplePath();
   m_sample->setEnabled(!path.isEmpty());
   if (path.isEmpty()) return;
@@ -131,9 +131,20 @@ QWidget* StartPage::buildRecent() {
     if (m_model->rowCount() > 0) m_table->selectRow(0);
   });
   connect(m_table, &QTableView::doubleClicked, this, &StartPage::openCurrent);
-  m_model->setFiles(m_recent.files());
+  m_none = label("label", tr("Files and folders you open are listed here."));
+  m_none->setObjectName("recentNone");
+  m_none->setAlignment(Qt::AlignCenter);
   column->addWidget(m_table, 1);
+  column->addWidget(m_none, 1);
+  showRecent();
   return panel;
+}
+
+void StartPage::showRecent() {
+  m_model->setFiles(m_recent.files());
+  const bool any = m_model->rowCount() > 0;
+  m_table->setVisible(any);
+  m_none->setVisible(!any);
 }
 
 QWidget* StartPage::buildPreview() {
@@ -164,6 +175,7 @@ QWidget* StartPage::buildPreview() {
     card.title->setFont(large);
     header->addWidget(card.title, 1);
     header->addWidget(card.bpw);
+    header->addSpacing(sizes::gap);
     header->addWidget(card.sqnr);
     inside->addLayout(header);
     inside->addWidget(card.plot, 1);

@@ -43,6 +43,7 @@ class StartPage : public QWidget {
   };
   QWidget* buildCards();
   QWidget* buildRecent();
+  void showRecent();
   QWidget* buildPreview();
   void showPreview(const SamplePreview& preview);
   void openCurrent();
@@ -50,6 +51,7 @@ class StartPage : public QWidget {
   Session& m_session;
   RecentFiles& m_recent;
   RecentModel* m_model;
+  QLabel* m_none;  // in the table's place while it is empty
   QTableView* m_table;
   CardButton* m_sample;
   QLabel* m_about;
