@@ -2,9 +2,9 @@
 #include "core/quant/decode.h"
 
 #include "core/base/contracts.h"
+#include "core/quant/decode_narrow.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 
@@ -96,18 +96,26 @@ void walshHadamard(std::span<float> run) {
   for (float& value : run) value *= norm;
 }
 
-// Undoes channel scale, rotation and order of one stored row.
-void restoreRow(const QuantizedTensor& tensor, std::span<const float> stored, std::span<float> out) {
-  std::vector<float> row(stored.begin(), stored.end());
+// Undoes rotation and channel scale of one stored row, in place.
+void restoreChannels(const QuantizedTensor& tensor, std::span<float> row) {
   if (tensor.rotation) {
     for (std::size_t begin = 0; begin < row.size(); begin += tensor.rotation->block)
-      walshHadamard(std::span(row).subspan(begin, tensor.rotation->block));
+      walshHadamard(row.subspan(begin, tensor.rotation->block));
     for (std::size_t i = 0; i < row.size(); ++i) row[i] *= tensor.rotation->signs[i];
   }
-  if (!tensor.channelScale.empty())
-    for (std::size_t i = 0; i < row.size(); ++i)
-      row[i] = tensor.channelScaleMultiplies ? row[i] * tensor.channelScale[i] : row[i] / tensor.channelScale[i];
-  for (std::size_t i = 0; i < row.size(); ++i) out[tensor.order.empty() ? i : tensor.order[i]] = row[i];
+  if (tensor.channelScale.empty()) return;
+  const float* scale = tensor.channelScale.data();
+  if (tensor.channelScaleMultiplies)
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] *= scale[i];
+  else
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] /= scale[i];
+}
+
+// Whether columns are stored in another order than the model's. Formats that have room for an order often hold none.
+bool isReordered(const QuantizedTensor& tensor) {
+  std::uint32_t moved = 0;
+  for (std::uint32_t i = 0; i < tensor.order.size(); ++i) moved |= tensor.order[i] ^ i;
+  return moved != 0;
 }
 
 void decodeStored(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
@@ -307,70 +315,6 @@ void decodeFast(const QuantizedTensor& tensor, std::uint64_t begin, std::span<fl
   }
 }
 
-// Fast path: half-precision arithmetic over runs of the same parameters.
-bool hasHalfPath(const QuantizedTensor& tensor) {
-  constexpr std::uint64_t worthwhile = 8;  // weights of a run
-  const auto isLong = [](const std::optional<Plane>& plane) { return !plane || plane->grouping.runLength(0) >= worthwhile; };
-  return tensor.levels.kind == Levels::Kind::Identity && tensor.arithmetic.step == FloatType::F16 &&
-         tensor.arithmetic.result == FloatType::F16 && tensor.signs.empty() && tensor.codes.as<std::uint8_t>() != nullptr &&
-         tensor.weightCount() != 0 && isLong(tensor.scale) && isLong(tensor.zero);
-}
-
-// half(scale code + zero), one rounding, as applyRule has it, without its questions. A normal half is a float32 whose last 13 bits
-// are 0.
-float fusedHalf(float scale, float code, float zero) {
-  constexpr std::uint32_t smallestNormal = 0x38800000u, toInfinity = 0x477FF000u;
-  const double exact = static_cast<double>(scale) * code + zero;
-  const auto nearest = static_cast<float>(exact);
-  const double back = nearest;
-  std::uint32_t bits = std::bit_cast<std::uint32_t>(nearest);
-  bits = (bits - (std::fabs(back) > std::fabs(exact) ? 1u : 0u)) | (back != exact ? 1u : 0u);  // rounded to odd, as in roundOnce
-  const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
-  if (magnitude < smallestNormal || magnitude >= toInfinity) return kernels::roundTo(FloatType::F16, std::bit_cast<float>(bits));
-  return std::bit_cast<float>((bits + 0xFFFu + (bits >> 13 & 1u)) & 0xFFFFE000u);
-}
-
-// The same for the other rules: each code of a run is worked out once.
-class RunValues {
- public:
-  void start(const QuantizedTensor& tensor, const Run& run) {
-    m_tensor = &tensor;
-    m_run = run;
-    ++m_number;
-  }
-  float operator()(std::uint8_t code) {
-    if (m_knownAt[code] != m_number) {
-      m_knownAt[code] = m_number;
-      m_values[code] = applyRule(m_tensor->rule, m_tensor->arithmetic, m_tensor->scale.has_value(), static_cast<float>(code),
-                                 m_run.scale, m_run.zero);
-    }
-    return m_values[code];
-  }
-
- private:
-  const QuantizedTensor* m_tensor = nullptr;
-  Run m_run;
-  std::uint64_t m_number = 0;
-  std::array<std::uint64_t, 256> m_knownAt{};  // the run, counted from 1, that a code's value is of
-  std::array<float, 256> m_values;
-};
-
-void decodeHalves(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  const bool fused = tensor.rule == ValueRule::ScalePlusBias && tensor.arithmetic == Arithmetic{FloatType::F16, FloatType::F16, true};
-  const std::uint8_t* codes = tensor.codes.as<std::uint8_t>()->data() + begin;
-  RunValues values;
-  for (std::uint64_t i = 0; i < out.size();) {
-    const Run run = runAt(tensor, begin + i, begin + out.size());
-    const std::uint64_t end = i + run.length;
-    if (fused) {
-      for (; i < end; ++i) out[i] = fusedHalf(run.scale, codes[i], run.zero);
-    } else {
-      values.start(tensor, run);
-      for (; i < end; ++i) out[i] = values(codes[i]);
-    }
-  }
-}
-
 using StoredDecoder = void (*)(const QuantizedTensor&, std::uint64_t, std::span<float>);
 
 void decodeWith(StoredDecoder decodeStoredOrder, const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
@@ -378,10 +322,14 @@ void decodeWith(StoredDecoder decodeStoredOrder, const QuantizedTensor& tensor, 
   if (!decodesByRow(tensor)) return decodeStoredOrder(tensor, begin, out);
   const std::uint64_t columns = tensor.columns;
   NIBBLE_EXPECTS(begin % columns == 0 && out.size() % columns == 0);
-  std::vector<float> stored(columns);
-  for (std::uint64_t offset = 0; offset < out.size(); offset += columns) {
-    decodeStoredOrder(tensor, begin + offset, stored);
-    restoreRow(tensor, stored, out.subspan(offset, columns));
+  const bool reordered = isReordered(tensor);
+  std::vector<float> stored(reordered ? columns : 0);
+  for (std::size_t offset = 0; offset < out.size(); offset += columns) {
+    const std::span<float> to = out.subspan(offset, columns), row = reordered ? std::span(stored) : to;
+    decodeStoredOrder(tensor, begin + offset, row);
+    restoreChannels(tensor, row);
+    if (reordered)
+      for (std::size_t i = 0; i < columns; ++i) to[tensor.order[i]] = row[i];
   }
 }
 
@@ -392,10 +340,11 @@ bool decodesByRow(const QuantizedTensor& tensor) {
 }
 
 void decode(const QuantizedTensor& tensor, std::uint64_t begin, std::span<float> out) {
-  decodeWith(hasFastPath(tensor)     ? decodeFast
-             : hasVectorPath(tensor) ? decodeVectors
-             : hasHalfPath(tensor)   ? decodeHalves
-                                     : decodeStored,
+  decodeWith(hasFastPath(tensor)       ? decodeFast
+             : hasVectorPath(tensor)   ? decodeVectors
+             : decodesNarrow(tensor)   ? decodeNarrow
+             : decodesPatterns(tensor) ? decodePatterns
+                                       : decodeStored,
              tensor, begin, out);
 }
 

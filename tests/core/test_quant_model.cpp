@@ -5,6 +5,7 @@
 // blocks), ten 3-bit codes a word (document 000), nested absmax (NF4 double quantization), rotation and channel scale.
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
+#include "kernels/simd/simd_loops.h"
 
 #include <QtTest>
 #include <cmath>
@@ -110,7 +111,10 @@ class TestQuantModel : public QObject {
   void moduloGroups();
   void rotationAndChannelScale();
   void halfArithmeticStepByStep();
+  void narrowArithmeticOverEveryGrouping_data();
+  void narrowArithmeticOverEveryGrouping();
   void floatCodes();
+  void everyPatternOfNarrowFloats();
 };
 
 void TestQuantModel::superBlocksWithQuantizedScales() {
@@ -331,6 +335,86 @@ void TestQuantModel::halfArithmeticStepByStep() {
     const float difference = kernels::roundTo(FloatType::F16, static_cast<float>(column) - tensor.zero->values[0]);
     return kernels::roundTo(FloatType::F16, difference * tensor.scale->values[0]);
   });
+}
+
+void TestQuantModel::narrowArithmeticOverEveryGrouping_data() {
+  QTest::addColumn<int>("step");
+  QTest::addColumn<int>("result");
+  QTest::addColumn<bool>("fused");
+  const auto row = [](const char* name, FloatType step, FloatType result, bool fused) {
+    QTest::newRow(name) << static_cast<int>(step) << static_cast<int>(result) << fused;
+  };
+  row("half", FloatType::F16, FloatType::F16, false);
+  row("half, fused", FloatType::F16, FloatType::F16, true);
+  row("bfloat", FloatType::BF16, FloatType::BF16, false);
+  row("bfloat, fused", FloatType::BF16, FloatType::BF16, true);
+  row("half at the end", FloatType::F32, FloatType::F16, false);
+  row("bfloat at the end", FloatType::F32, FloatType::BF16, false);
+  row("eight bits at the end", FloatType::F32, FloatType::F8E4M3, false);
+}
+
+// The fast path against the literal one where rounding is hardest: ties, subnormals, what overflows, infinities and NaN, over
+// every kind of grouping, and chunks that start and end anywhere.
+void TestQuantModel::narrowArithmeticOverEveryGrouping() {
+  QFETCH(int, step);
+  QFETCH(int, result);
+  QFETCH(bool, fused);
+  constexpr std::uint64_t rows = 37, columns = 64;
+  std::mt19937 random(7);
+  std::vector<std::uint32_t> sets(columns);
+  for (auto& set : sets) set = static_cast<std::uint32_t>(random() % 5);
+  const Grouping groupings[] = {Grouping::tensor(rows, columns),        Grouping::blocks(rows, columns, 1, 24),
+                                Grouping::blocks(rows, columns, 0, 1),  Grouping::blocks(rows, columns, 5, 1),
+                                Grouping::blocks(rows, columns, 16, 16), Grouping::flat(rows, columns, 13),
+                                Grouping::modulo(rows, columns, 100),   Grouping::columnMap(rows, sets)};
+  const float hard[] = {0.0f, -0.0f, 0x1p-24f, 0x1.8p-25f, 0x1p-14f, 0x1.ffcp-15f, 0x1.002p-1f, 0x1.801p0f, 65504.0f, 65519.0f, 70000.0f,
+                        3e38f, 1e-40f, INFINITY, -INFINITY, NAN};
+  const auto any = [&](std::uint64_t count) {
+    std::vector<float> values(count);
+    for (float& value : values) {
+      value = random() % 3 == 0 ? hard[random() % std::size(hard)] : std::ldexp(static_cast<float>(random() % 4096) - 2048.0f, -12 - static_cast<int>(random() % 16));
+    }
+    return values;
+  };
+  const auto plane = [&](const Grouping& grouping) { return Plane::numbers(grouping, any(grouping.groupCount()), Stored::F32); };
+  for (const Grouping& ofScale : groupings) {
+    for (const Grouping& ofZero : groupings) {
+      for (const ValueRule rule : {ValueRule::Scale, ValueRule::ScaleMinusZero, ValueRule::ScalePlusBias}) {
+        QuantizedTensor tensor = matrix(rows, columns);
+        tensor.codes = Codes(randomCodes(rows * columns, 255, 8));
+        tensor.rule = rule;
+        tensor.scale = plane(ofScale);
+        if (rule != ValueRule::Scale) tensor.zero = plane(ofZero);
+        tensor.arithmetic = {static_cast<FloatType>(step), static_cast<FloatType>(result), fused && rule == ValueRule::ScalePlusBias};
+        if (random() % 2 == 0) tensor.levels = Levels::fixedTable(any(256));
+        const std::uint64_t begin = random() % 1000;
+        std::vector<float> values(rows * columns - begin - random() % 1000), literal(values.size());
+        decodeLiterally(tensor, begin, literal);
+        for (const std::int64_t target : kernels::simd::targets()) {
+          kernels::simd::useTarget(target);
+          decode(tensor, begin, values);
+          kernels::simd::useTarget(0);
+          for (std::size_t i = 0; i < values.size(); ++i)
+            if (!std::isnan(literal[i]) || !std::isnan(values[i]))
+              QCOMPARE(std::bit_cast<std::uint32_t>(values[i]), std::bit_cast<std::uint32_t>(literal[i]));
+        }
+      }
+    }
+  }
+}
+
+void TestQuantModel::everyPatternOfNarrowFloats() {
+  std::vector<std::uint16_t> patterns(65536);
+  for (std::size_t i = 0; i < patterns.size(); ++i) patterns[i] = static_cast<std::uint16_t>(i);
+  for (const FloatType type : {FloatType::F16, FloatType::BF16}) {
+    QuantizedTensor tensor = matrix(256, 256);
+    tensor.codes = Codes(patterns);
+    tensor.levels = Levels::floats(type);
+    std::vector<float> values = decodeAll(tensor), literal(values.size());
+    decodeLiterally(tensor, 0, literal);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      QCOMPARE(std::bit_cast<std::uint32_t>(values[i]), std::bit_cast<std::uint32_t>(literal[i]));
+  }
 }
 
 void TestQuantModel::floatCodes() {
