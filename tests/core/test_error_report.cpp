@@ -3,6 +3,7 @@
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
 #include "core/report/error_report.h"
+#include "core/report/reconstruction.h"
 #include "core/run/run.h"
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
@@ -33,6 +34,9 @@ class TestErrorReport : public QObject {
   void sixteenBitCodes();
   void independentOfThreads();
   void metricsAreDefined();
+  void pairsByHand();
+  void pairsLikePlainLoops_data();
+  void pairsLikePlainLoops();
   void refusals();
 };
 
@@ -340,6 +344,65 @@ void TestErrorReport::metricsAreDefined() {
   QVERIFY(findMetric("no such metric") == nullptr);
 }
 
+void TestErrorReport::pairsByHand() {
+  // Columns stored as 2 0 3 1: the codes 1 2 3 4 belong to the model's columns 2 0 3 1. e = 1, 5, 0, -5.
+  QuantizedTensor quantized = identity(1, 4, {1, 2, 3, 4}, 3);
+  quantized.order = {2, 0, 3, 1};
+  const auto answer = reconstruction(matrix(1, 4, {3, 9, 1, -2}), quantized, 6, 3, {});
+  QVERIFY(answer.has_value());
+  QCOMPARE(answer->reach, 9.0);
+  const std::vector<LargeError> wanted{{0, 1, 9, 4, 5, 4}, {0, 3, -2, 3, -5, 3}, {0, 0, 3, 2, 1, 2}};
+  QVERIFY(answer->largest == wanted);
+  QCOMPARE(answer->binWidth(), 3.0);
+  QCOMPARE(answer->at(5, 4), std::uint64_t{1});  // (9, 4)
+  QCOMPARE(answer->at(2, 4), std::uint64_t{1});  // (-2, 3)
+  QCOMPARE(answer->at(4, 3), std::uint64_t{1});  // (3, 2)
+  QCOMPARE(answer->at(3, 3), std::uint64_t{1});  // (1, 1)
+  const auto none = reconstruction(matrix(1, 2, {0, 0}), identity(1, 2, {0, 0}, 1), 4, 0, {});
+  QVERIFY(none.has_value() && none->largest.empty() && none->at(2, 2) == 2);
+  QVERIFY(!reconstruction(matrix(2, 1, {0, 0}), identity(1, 2, {0, 0}, 1), 4, 0, {}).has_value());
+}
+
+void TestErrorReport::pairsLikePlainLoops_data() {
+  QTest::addColumn<QString>("choice");
+  for (const char* choice : {"uniform:bits=3,granularity=group,group=32", "nf4:block=64", "uniform:bits=2,granularity=tensor", "iq4_nl"})
+    QTest::newRow(choice) << choice;
+}
+
+void TestErrorReport::pairsLikePlainLoops() {
+  QFETCH(QString, choice);
+  constexpr int bins = 37;
+  constexpr std::size_t most = 50;
+  const Tensor tensor = syntheticTensor(Distribution::HeavyTail, {301, 320}, 3);
+  const auto quantized = outcomeOf(tensor, choice.toStdString()).quantized;
+  const std::vector<float> weights = *tensor.readAll(), values = decodeAll(*quantized);
+  double reach = 0;
+  for (const auto& numbers : {weights, values})
+    for (const float number : numbers) reach = std::max(reach, static_cast<double>(std::fabs(number)));
+  std::vector<std::uint64_t> counts(bins * bins);
+  std::vector<std::size_t> order(weights.size());
+  const auto bin = [&](float number) { return std::clamp(static_cast<int>(std::floor((static_cast<double>(number) + reach) / (2 * reach) * bins)), 0, bins - 1); };
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    ++counts[static_cast<std::size_t>(bin(values[i]) * bins + bin(weights[i]))];
+    order[i] = i;
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return std::fabs(weights[a] - values[a]) > std::fabs(weights[b] - values[b]); });
+  const int before = kernels::threadCount();
+  for (const int threads : {1, 3}) {
+    kernels::setThreadCount(threads);
+    const auto answer = reconstruction(tensor, *quantized, bins, most, {});
+    kernels::setThreadCount(before);
+    QVERIFY(answer.has_value());
+    QCOMPARE(answer->reach, reach);
+    QCOMPARE(answer->counts, counts);
+    QCOMPARE(answer->largest.size(), most);
+    for (std::size_t i = 0; i < most; ++i) {
+      const LargeError wanted{order[i] / 320, order[i] % 320, weights[order[i]], values[order[i]], weights[order[i]] - values[order[i]], quantized->codes.at(order[i])};
+      QVERIFY2(answer->largest[i] == wanted, qPrintable(QString::number(i)));
+    }
+  }
+}
+
 void TestErrorReport::refusals() {
   std::stop_source source;
   source.request_stop();
@@ -347,6 +410,8 @@ void TestErrorReport::refusals() {
   context.stop = source.get_token();
   const auto stopped = errorReport(matrix(2, 2, {1, 2, 3, 4}), identity(2, 2, {1, 2, 2, 6}, 3), {}, context);
   QVERIFY(!stopped.has_value() && stopped.error().kind == ErrorKind::Cancelled);
+  const auto pairs = reconstruction(matrix(2, 2, {1, 2, 3, 4}), identity(2, 2, {1, 2, 2, 6}, 3), 4, 4, context);
+  QVERIFY(!pairs.has_value() && pairs.error().kind == ErrorKind::Cancelled);
 }
 
 QTEST_APPLESS_MAIN(TestErrorReport)
