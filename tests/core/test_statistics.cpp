@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Statistics against answers by hand and against a plain double loop with sorted copies; the same on every backend.
+// Statistics against answers by hand and against a plain double loop with sorted copies; singular values against Eigen's Jacobi
+// SVD; the same on every backend.
+#include "core/report/spectrum.h"
 #include "core/report/statistics.h"
+#include "core/run/run.h"
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
 
+#include <Eigen/SVD>
 #include <QtTest>
 #include <algorithm>
 #include <cmath>
@@ -27,6 +31,12 @@ class TestStatistics : public QObject {
   void longRows();
   void sameOnEveryBackend();
   void stops();
+  void spectrumLikeJacobi_data();
+  void spectrumLikeJacobi();
+  void spectrumOfALargeMatrix();
+  void spectrumOfLowRank();
+  void spectrumOfTheError();
+  void spectrumRefusals();
 };
 
 namespace {
@@ -42,6 +52,36 @@ double quantile(const std::vector<float>& sorted, double fraction) {
   const auto below = static_cast<std::size_t>(std::floor(position));
   const std::size_t above = std::min(below + 1, sorted.size() - 1);
   return sorted[below] + (position - static_cast<double>(below)) * (static_cast<double>(sorted[above]) - sorted[below]);
+}
+
+using Matrix = Eigen::MatrixXd;
+
+// Reads a matrix in Eigen's hands as its float numbers.
+RowReader readerOf(const Matrix& matrix) {
+  return [&matrix](std::uint64_t first, std::span<float> out) -> Status {
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = static_cast<float>(matrix(static_cast<Eigen::Index>(first + i / static_cast<std::size_t>(matrix.cols())),
+                                         static_cast<Eigen::Index>(i % static_cast<std::size_t>(matrix.cols()))));
+    return {};
+  };
+}
+
+Result<Spectrum> spectrumOf(const Matrix& matrix, const Context& context = {}) {
+  return spectrum(static_cast<std::uint64_t>(matrix.rows()), static_cast<std::uint64_t>(matrix.cols()), readerOf(matrix), context);
+}
+
+Matrix noise(Eigen::Index rows, Eigen::Index columns, std::uint64_t seed) {
+  const Tensor tensor = syntheticTensor(Distribution::Gauss, {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns)}, seed);
+  const auto values = tensor.readAll();
+  return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(values->data(), rows, columns).cast<double>();
+}
+
+// A mirror on a plane across all directions: singular values stay, nothing else does.
+Matrix mixed(Matrix matrix) {
+  const Eigen::VectorXd left = noise(matrix.rows(), 1, 91).normalized(), right = noise(matrix.cols(), 1, 92).normalized();
+  matrix -= 2 * left * (left.transpose() * matrix);
+  matrix -= 2 * (matrix * right) * right.transpose();
+  return matrix;
 }
 
 bool near(double a, double b, double relative) {
@@ -221,6 +261,104 @@ void TestStatistics::stops() {
   const Tensor tensor = syntheticTensor(Distribution::Gauss, {64, 64});
   QVERIFY(tensorStatistics(tensor, context).error().kind == ErrorKind::Cancelled);
   QVERIFY(rowSpreads(tensor, context).error().kind == ErrorKind::Cancelled);
+}
+
+void TestStatistics::spectrumLikeJacobi_data() {
+  QTest::addColumn<int>("rows");
+  QTest::addColumn<int>("columns");
+  for (const auto& [rows, columns] : {std::pair(1, 1), {1, 9}, {9, 1}, {2, 2}, {40, 40}, {65, 30}, {30, 65}, {200, 131}, {131, 2100}})
+    QTest::addRow("%d x %d", rows, columns) << rows << columns;
+}
+
+void TestStatistics::spectrumLikeJacobi() {
+  QFETCH(int, rows);
+  QFETCH(int, columns);
+  const Matrix matrix = noise(rows, columns, 5).cast<float>().cast<double>();
+  const auto answer = spectrumOf(matrix);
+  QVERIFY2(answer.has_value(), answer.has_value() ? "" : answer.error().message.c_str());
+  const Eigen::VectorXd wanted = Eigen::JacobiSVD<Matrix>(matrix).singularValues();
+  QVERIFY(answer->complete() && answer->values.size() == static_cast<std::size_t>(wanted.size()));
+  for (Eigen::Index i = 0; i < wanted.size(); ++i)
+    QVERIFY2(std::abs(answer->values[static_cast<std::size_t>(i)] - wanted[i]) < 1e-7 * wanted[0], qPrintable(QString::number(i)));
+  QVERIFY(near(answer->energy, matrix.squaredNorm(), 1e-12));
+  const std::size_t half = static_cast<std::size_t>(wanted.size() + 1) / 2;
+  QVERIFY(near(answer->share(half), wanted.head(static_cast<Eigen::Index>(half)).squaredNorm() / wanted.squaredNorm(), 1e-9));
+  QVERIFY(near(answer->share(answer->values.size()), 1, 1e-12) && answer->share(0) == 0.0);
+}
+
+// Blocks of 20 x 21, each scaled down a little from the last, hidden by two mirrors: all singular values are those of the blocks.
+void TestStatistics::spectrumOfALargeMatrix() {
+  constexpr Eigen::Index blocks = 55;
+  Matrix matrix = Matrix::Zero(blocks * 20, blocks * 21);
+  std::vector<double> wanted;
+  for (Eigen::Index block = 0; block < blocks; ++block) {
+    const Matrix part = noise(20, 21, static_cast<std::uint64_t>(block)) * std::pow(0.97, static_cast<double>(block));
+    matrix.block(block * 20, block * 21, 20, 21) = part;
+    const Eigen::VectorXd values = Eigen::JacobiSVD<Matrix>(part).singularValues();
+    wanted.insert(wanted.end(), values.begin(), values.end());
+  }
+  std::sort(wanted.rbegin(), wanted.rend());
+  matrix = mixed(matrix);
+  for (const Matrix& turned : {matrix, Matrix(matrix.transpose())}) {
+    const auto answer = spectrumOf(turned);
+    QVERIFY(answer.has_value() && answer->values.size() == firstDirections && !answer->complete() && answer->directions == 1100);
+    for (std::size_t i = 0; i < firstDirections; ++i) {
+      const QByteArray place = QStringLiteral("%1: %2, true %3").arg(i).arg(answer->values[i]).arg(wanted[i]).toUtf8();
+      QVERIFY2(answer->values[i] <= wanted[i] * (1 + 1e-6), place);
+      QVERIFY2(answer->values[i] >= wanted[i] * (1 - 1e-4), place);
+    }
+    QVERIFY(near(answer->energy, matrix.squaredNorm(), 1e-6));
+    for (const kernels::Backend* backend : kernels::allBackends()) {
+      if (!backend->unusableReason().empty()) continue;
+      Context context;
+      context.backend = backend;
+      QCOMPARE(spectrumOf(turned, context)->values, answer->values);
+    }
+  }
+}
+
+void TestStatistics::spectrumOfLowRank() {
+  const Matrix left = noise(1100, 3, 1), right = noise(3, 1200, 2);
+  const auto large = spectrumOf(left * right);
+  const auto small = spectrumOf((left * right).topRows(300));
+  QVERIFY(large.has_value() && small.has_value());
+  for (const auto& answer : {*large, *small}) {
+    QVERIFY(answer.values.at(2) > 0.1 * answer.values[0]);
+    if (answer.values.size() > 3) QVERIFY(answer.values[3] < 1e-6 * answer.values[0]);
+    QVERIFY(near(answer.share(3), 1, 1e-9));
+  }
+  for (const Eigen::Index rows : {50, 1100}) {
+    const auto nothing = spectrumOf(Matrix::Zero(rows, 1200));
+    QVERIFY(nothing.has_value() && nothing->energy == 0.0 && nothing->share(1) == 1.0);
+    QVERIFY(std::all_of(nothing->values.begin(), nothing->values.end(), [](double value) { return value == 0; }));
+  }
+}
+
+void TestStatistics::spectrumOfTheError() {
+  const Tensor tensor = syntheticTensor(Distribution::Gauss, {96, 128}, 4);
+  const auto outcome = run(tensor, *Choice::parse("uniform:bits=3,granularity=group,group=32"), {});
+  QVERIFY(outcome.has_value());
+  const auto error = errorSpectrum(tensor, *outcome->quantized, {}), weight = weightSpectrum(tensor, {});
+  QVERIFY(error.has_value() && weight.has_value() && error->complete() && weight->complete());
+  QVERIFY(near(error->energy, outcome->report.sums.errorSquared, 1e-9));
+  QVERIFY(weight->values[0] > error->values[0] && error->values[0] > 0);
+}
+
+void TestStatistics::spectrumRefusals() {
+  const RowReader never = [](std::uint64_t, std::span<float>) -> Status { return fail("was read"); };
+  QVERIFY(spectrum(1 << 20, 1 << 20, never, {}).error().message.find("no spectrum") == 0);
+  QCOMPARE(spectrum(8, 8, never, {}).error().message, std::string("was read"));
+  QVERIFY(spectrum(0, 8, never, {})->values.empty());
+  std::stop_source source;
+  source.request_stop();
+  Context context;
+  context.stop = source.get_token();
+  for (const Eigen::Index side : {8, 1100}) {
+    Matrix matrix = Matrix::Ones(side, side);
+    QVERIFY(spectrumOf(matrix, context).error().kind == ErrorKind::Cancelled);
+    matrix(1, 2) = std::numeric_limits<double>::infinity();
+    QVERIFY(spectrumOf(matrix).error().message.find("not finite") != std::string::npos);
+  }
 }
 
 QTEST_APPLESS_MAIN(TestStatistics)
