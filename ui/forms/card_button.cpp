@@ -39,7 +39,8 @@ void CardButton::paintEvent(QPaintEvent* event) {
   painter.drawText(QRect(47, 8, width() - 60, 22), Qt::AlignVCenter | Qt::AlignLeft, m_title);
   painter.setFont(fonts::hint());
   painter.setPen(quiet);
-  painter.drawText(QRect(47, 28, width() - 60, 18), Qt::AlignVCenter | Qt::AlignLeft, m_line);
+  const QRect line(47, 28, width() - 15 - 2 * sizes::gap - painter.fontMetrics().horizontalAdvance(m_shortcut) - 47, 18);
+  painter.drawText(line, Qt::AlignVCenter | Qt::AlignLeft, painter.fontMetrics().elidedText(m_line, Qt::ElideRight, line.width()));
   painter.drawText(QRect(0, 0, width() - 15, height()), Qt::AlignVCenter | Qt::AlignRight, m_shortcut);
 }
 

@@ -66,7 +66,11 @@ QString RunModel::text(const RunRow& row, int column) const {
     case Trainable:
     case Moved: return formatCount(raw.toULongLong());
     case FirstLoss:
-    case LastLoss: return formatFixed(raw.toDouble(), m_lossDecimals);
+    case LastLoss: {
+      const double loss = raw.toDouble();
+      const bool vanishes = loss > 0 && loss < std::pow(10.0, -m_lossDecimals);  // beside the largest; but it is not 0
+      return vanishes ? formatMse(loss) : formatFixed(loss, m_lossDecimals);
+    }
     case MagnitudeMoved: return tr("%1 of %2").arg(formatCount(row.magnitude->moved), formatCount(row.magnitude->total));
     case DeltaM:
     case DeltaD: return formatFixed(raw.toDouble(), 4);

@@ -192,7 +192,7 @@ QWidget* StartPage::buildPreview() {
 void StartPage::showPreview(const SamplePreview& preview) {
   m_about->setText(tr("one query matrix under <span style=\"font-family:'%1'\">hqq:group=64</span>: grey, its %2 weights; orange, the levels one group of 64 may use")
                        .arg(fonts::fixed().family(), formatCount(preview.weights)));
-  m_sample->setLine(tr("MiniLM layer 0, %1, %2").arg(counted(static_cast<qint64>(preview.tensors), tr("%1 tensor"), tr("%1 tensors")), formatSize(preview.sizeBytes)));
+  m_sample->setLine(tr("MiniLM layer 0, %1").arg(counted(static_cast<qint64>(preview.tensors), tr("%1 tensor"), tr("%1 tensors"))));
   double least = 1e9, most = 0;
   for (std::size_t i = 0; i < std::min(m_cards.size(), preview.settings.size()); ++i) {
     const auto& setting = preview.settings[i];

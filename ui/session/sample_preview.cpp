@@ -48,7 +48,6 @@ Result<SamplePreview> samplePreview(const std::string& path, const Context& cont
   auto facts = readFacts(**file, preview.tensor, {}, context);
   if (!facts) return fail(facts.error());
   preview.tensors = (*file)->tree->items().size();
-  preview.sizeBytes = (*file)->sizeBytes;
   preview.weights = (*facts)->tensor.size();
   preview.histogram = (*facts)->weights;
   for (const int bits : {8, 4, 3, 2}) {

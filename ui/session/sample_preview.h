@@ -19,7 +19,7 @@ struct SamplePreview {
     std::vector<double> levels;      // of a group with a large scale
   };
   std::string tensor;
-  std::uint64_t weights = 0, tensors = 0, sizeBytes = 0;  // of the matrix; of the file
+  std::uint64_t weights = 0, tensors = 0;  // of the matrix; of the file
   Histogram histogram;
   std::vector<Setting> settings;
 };
