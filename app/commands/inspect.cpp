@@ -32,7 +32,7 @@ Result<Subject> quantize(Program& program, const Options& options, const WeightL
   const auto choice = Choice::parse(options.scheme);
   if (!choice) return fail(choice.error());
   auto tensor = weights.read(options.tensor, options.reading);
-  if (!tensor) return fail(tensor.error());
+  if (!tensor) return fail(tensor.error().within(options.selection.path));
   const auto activations = options.activations.read(program, weights, {options.tensor});
   if (!activations) return fail(activations.error());
   Context context = program.context();
@@ -47,7 +47,7 @@ Result<Subject> quantize(Program& program, const Options& options, const WeightL
 Result<Subject> subject(Program& program, const Options& options, const WeightList& weights) {
   if (!options.scheme.empty()) return quantize(program, options, weights);
   const auto shape = weights.shapeOf(options.tensor);
-  if (!shape) return fail(shape.error());
+  if (!shape) return fail(shape.error().within(options.selection.path));
   const auto item = weights.packedItem(options.tensor);
   if (!item) return fail(options.tensor + ": is not quantized; say with --scheme how it is to be");
   auto packed = weights.readPacked(*item, options.reading);

@@ -109,7 +109,8 @@ std::optional<WeightList::StackMatrix> WeightList::stackMatrix(std::string_view 
   return StackMatrix{stack, *index};
 }
 
-// The checkpoint's own refusal suggests a near name, unless the name is one of a packed layer's parts.
+// The checkpoint's own refusal suggests a near name, unless the name is one of a packed layer's parts. Which file it is, callers
+// say in all refusals from here.
 Error WeightList::unknown(std::string_view name) const {
   if (const auto index = m_checkpoint->find(name)) {
     for (const DetectedLayer& layer : m_packed)
@@ -117,7 +118,10 @@ Error WeightList::unknown(std::string_view name) const {
         return {ErrorKind::Input, std::string(name) + " is a part of the packed layer " + layer.layer.name + "; name that"};
   }
   const auto refused = m_checkpoint->read(name);
-  return refused ? Error{ErrorKind::Input, "no tensor named " + std::string(name)} : refused.error();
+  if (refused) return {ErrorKind::Input, "no tensor named " + std::string(name)};
+  Error error = refused.error();
+  if (const std::string file = m_checkpoint->path().string() + ": "; error.message.starts_with(file)) error.message.erase(0, file.size());
+  return error;
 }
 
 Result<std::vector<std::string>> WeightList::select(const std::vector<std::string>& names, const std::string& pattern,

@@ -339,18 +339,15 @@ Result<std::vector<std::string>> PackedTraining::write(const std::filesystem::pa
   return std::vector<std::string>{file};
 }
 
+// What the base says; without one the layer as it is packed, or quantized by the scheme that bears the method's name.
 Result<QuantizedTensor> packedWeights(const TrainJob& job, const LayerData& data, const Context& context) {
   const std::string& base = job.settings.adapter.base;
-  if (base.empty()) {
-    const auto item = job.weights->packedItem(data.name);
-    if (!item)
-      return fail(data.name + ": " + job.settings.method + " trains quantized weights: name the scheme that quantizes them",
-                  ErrorKind::Usage);
+  if (const auto item = job.weights->packedItem(data.name); base.empty() && item) {
     if (job.settings.data.targets.empty() && job.warn)
       job.warn(data.name + ": without targets a packed layer is its own goal, and nothing is left to learn");
     return job.weights->readPacked(*item);
   }
-  const auto choice = Choice::parse(base);
+  const auto choice = Choice::parse(base.empty() ? job.settings.method : base);
   if (!choice) return fail(choice.error().within("base"));
   const auto outcome = nibble::run(data.weight, *choice, context);
   if (!outcome) return fail(outcome.error());

@@ -50,6 +50,22 @@ class TestCliManners : public QObject {
     later.write("{\"version\":7}");
   }
 
+  // Every command names the file once, the tensor that is not there and the one that was probably meant.
+  void unknownTensorsAreNamedOnce() {
+    const QString path = file("good.npz");
+    const QStringList commands[] = {{"compare", path, "uniform"},
+                                    {"export", path, "uniform", "--format", "npz", "--out", file("o.npz")},
+                                    {"inspect", path, "--row", "0", "--column", "0"},
+                                    {"inspect", path, "--row", "0", "--column", "0", "--scheme", "uniform"},
+                                    {"decode", path, "--out", file("o.npy")},
+                                    {"train", path, "--method", "dora"}};
+    for (const QStringList& command : commands) {
+      const Ran ran = runCli(command + QStringList{"--tensor", "emty"});
+      QCOMPARE(ran.status, 1);
+      QVERIFY2(ran.err.count(path.toUtf8()) == 1 && ran.err.contains("no tensor named \"emty\", did you mean \"empty\"?"), ran.err.constData());
+    }
+  }
+
   void wrongCommandLineIsStatusTwo_data() {
     QTest::addColumn<QStringList>("arguments");
     const QString path = file("good.npz");
