@@ -47,7 +47,8 @@ HWY_INLINE hn::Vec<Integers> roundedInteger(Vector value, int low, int high) {
 
 HWY_INLINE Mask inRange(Vector value) { return hn::Lt(hn::Abs(value), set(4194304.0f)); }
 
-HWY_INLINE Vector signedExtremeOf(const float* x, std::size_t n) {
+// The first of largest magnitude, one by one.
+HWY_NOINLINE Vector signedExtremeInOrder(const float* x, std::size_t n) {
   const Floats d;
   Vector largest = hn::Zero(d), extreme = hn::Zero(d);
   for (std::size_t i = 0; i < n; ++i) {
@@ -57,6 +58,20 @@ HWY_INLINE Vector signedExtremeOf(const float* x, std::size_t n) {
     extreme = hn::IfThenElse(greater, value, extreme);
   }
   return extreme;
+}
+
+// signedExtreme: the order only matters where a lane has two extremes of equal magnitude.
+HWY_INLINE Vector signedExtremeOf(const float* x, std::size_t n) {
+  const Floats d;
+  Vector low = hn::Load(d, x), high = low;
+  for (std::size_t i = 1; i < n; ++i) {
+    const Vector value = hn::Load(d, x + i * hn::Lanes(d));
+    low = hn::Min(low, value);
+    high = hn::Max(high, value);
+  }
+  const Vector opposite = hn::Neg(low);
+  if (HWY_UNLIKELY(!hn::AllFalse(d, hn::Eq(high, opposite)))) return signedExtremeInOrder(x, n);
+  return hn::IfThenElse(hn::Gt(high, opposite), high, low);
 }
 
 HWY_INLINE Vector sumOfSquaresOf(const float* x, std::size_t n) {
@@ -128,45 +143,98 @@ HWY_INLINE Fit fitSignedOf(const float* x, const float* w, std::size_t n, int to
   return {best.scale, hn::Zero(d), best.inverse, hn::Zero(d), hn::Lt(hn::Abs(extreme), set(blockEpsilon))};
 }
 
-// fitSignedByDescent. `levels` is room for n * lanes floats.
-HWY_INLINE Fit fitByDescentOf(const float* x, std::size_t n, int top, float* levels) {
+// fitSignedByDescent. Few runs move at all (a fifth, of normally distributed weights), and those that do make others wait: so
+// the first round is done for every run as if nothing moved, and only runs in which something would are done again, gathered.
+
+// What the fit without one weight says of its level; `sums` are of all weights.
+struct SignedStep {
+  Vector value, w, level, next, without, squaresWithout;
+  Mask proposed;
+  HWY_INLINE SignedStep(const float* x, const float* levels, Vector products, Vector squares, int top) {
+    const Floats d;
+    value = hn::Load(d, x);
+    level = hn::Load(d, levels);
+    w = hn::Mul(value, value);
+    without = hn::Sub(products, hn::Mul(hn::Mul(w, value), level));
+    squaresWithout = hn::Sub(squares, hn::Mul(hn::Mul(w, level), level));
+    next = hn::ConvertTo(d, roundedInteger(hn::Div(hn::Mul(value, squaresWithout), without), -top, top - 1));
+    proposed = hn::And(hn::Gt(without, hn::Zero(d)), hn::Ne(next, level));
+  }
+};
+
+struct SignedSums {
+  Vector products, squares;
+  Mask odd;
+  [[nodiscard]] HWY_INLINE Vector scale() const {
+    const Vector zero = hn::Zero(Floats());
+    return hn::IfThenElse(hn::Gt(squares, zero), hn::Div(products, squares), zero);
+  }
+};
+
+// Levels of a run by its extreme, and their sums.
+HWY_INLINE SignedSums startDescent(const float* x, std::size_t n, int top, float* levels) {
   const Floats d;
-  const std::size_t lanes = hn::Lanes(d);
   const Vector zero = hn::Zero(d), extreme = signedExtremeOf(x, n), inverse = hn::Div(set(static_cast<float>(-top)), extreme);
   const CodeRange range(-top, top - 1);
-  Vector products = zero, squares = zero;
+  SignedSums sums{zero, zero, hn::Lt(hn::Abs(extreme), set(blockEpsilon))};
   for (std::size_t i = 0; i < n; ++i) {
-    const Vector value = hn::Load(d, x + i * lanes), w = hn::Mul(value, value), level = range(hn::Mul(inverse, value));
-    hn::Store(level, d, levels + i * lanes);
-    products = hn::Add(products, hn::Mul(hn::Mul(w, value), level));
-    squares = hn::Add(squares, hn::Mul(hn::Mul(w, level), level));
+    const Vector value = hn::Load(d, x + i * hn::Lanes(d)), w = hn::Mul(value, value), level = range(hn::Mul(inverse, value));
+    hn::Store(level, d, levels + i * hn::Lanes(d));
+    sums.products = hn::Add(sums.products, hn::Mul(hn::Mul(w, value), level));
+    sums.squares = hn::Add(sums.squares, hn::Mul(hn::Mul(w, level), level));
   }
-  for (int round = 0; round < 5; ++round) {
-    bool moved = false;
-    for (std::size_t i = 0; i < n; ++i) {
-      const Vector value = hn::Load(d, x + i * lanes), level = hn::Load(d, levels + i * lanes);
-      const Vector w = hn::Mul(value, value), product = hn::Mul(w, value);
-      const Vector without = hn::Sub(products, hn::Mul(product, level));
-      const Vector squaresWithout = hn::Sub(squares, hn::Mul(hn::Mul(w, level), level));
-      const Vector next =
-          hn::ConvertTo(d, roundedInteger(hn::Div(hn::Mul(value, squaresWithout), without), -top, top - 1));
-      Mask move = hn::And(hn::Gt(without, zero), hn::Ne(next, level));
-      if (hn::AllFalse(d, move)) continue;
-      const Vector newProducts = hn::Add(without, hn::Mul(product, next));
-      const Vector newSquares = hn::Add(squaresWithout, hn::Mul(hn::Mul(w, next), next));
-      move = hn::And(move, hn::And(hn::Gt(newSquares, zero), hn::Gt(hn::Mul(hn::Mul(newProducts, newProducts), squares),
-                                                                   hn::Mul(hn::Mul(products, products), newSquares))));
-      if (hn::AllFalse(d, move)) continue;
-      moved = true;
-      hn::Store(hn::IfThenElse(move, next, level), d, levels + i * lanes);
-      products = hn::IfThenElse(move, newProducts, products);
-      squares = hn::IfThenElse(move, newSquares, squares);
-    }
-    if (!moved) break;
-  }
-  const Vector scale = hn::IfThenElse(hn::Gt(squares, zero), hn::Div(products, squares), zero);
-  return {scale, zero, inverse, zero, hn::Lt(hn::Abs(extreme), set(blockEpsilon))};
+  return sums;
 }
+
+// Whether a level of the run would move, which may then turn out not to.
+HWY_INLINE Mask wouldMove(const float* x, std::size_t n, int top, const float* levels, const SignedSums& sums) {
+  const Floats d;
+  Mask any = hn::Lt(hn::Zero(d), hn::Zero(d));
+  for (std::size_t i = 0; i < n; ++i)
+    any = hn::Or(any, SignedStep(x + i * hn::Lanes(d), levels + i * hn::Lanes(d), sums.products, sums.squares, top).proposed);
+  return any;
+}
+
+// Some runs side by side, n weights each, one after the other: every step waits for the one before, so that one run alone would
+// leave the machine idle. Branches on what moves would be mispredicted.
+template <int runs>
+struct Descent {
+  const float* x;
+  std::size_t n;
+  int top;
+  float* levels;
+  SignedSums sums[runs];
+
+  [[nodiscard]] HWY_INLINE std::size_t placeOf(int run, std::size_t i) const {
+    return (static_cast<std::size_t>(run) * n + i) * hn::Lanes(Floats());
+  }
+  // Takes what improves; which lanes did.
+  HWY_INLINE Mask step(int run, std::size_t i) {
+    const Floats d;
+    SignedSums& sum = sums[run];
+    const SignedStep step(x + placeOf(run, i), levels + placeOf(run, i), sum.products, sum.squares, top);
+    const Vector products = hn::Add(step.without, hn::Mul(hn::Mul(step.w, step.value), step.next));
+    const Vector squares = hn::Add(step.squaresWithout, hn::Mul(hn::Mul(step.w, step.next), step.next));
+    const Mask better =
+        hn::Gt(hn::Mul(hn::Mul(products, products), sum.squares), hn::Mul(hn::Mul(sum.products, sum.products), squares));
+    const Mask move = hn::And(step.proposed, hn::And(hn::Gt(squares, hn::Zero(d)), better));
+    hn::Store(hn::IfThenElse(move, step.next, step.level), d, levels + placeOf(run, i));
+    sum.products = hn::IfThenElse(move, products, sum.products);
+    sum.squares = hn::IfThenElse(move, squares, sum.squares);
+    return move;
+  }
+  // Five rounds at most. A run at rest stays as it is.
+  HWY_INLINE void run() {
+    const Floats d;
+    for (int r = 0; r < runs; ++r) sums[r] = startDescent(x + placeOf(r, 0), n, top, levels + placeOf(r, 0));
+    for (int round = 0; round < 5; ++round) {
+      Mask moved = hn::Lt(hn::Zero(d), hn::Zero(d));
+      for (std::size_t i = 0; i < n; ++i)
+        for (int r = 0; r < runs; ++r) moved = hn::Or(moved, step(r, i));
+      if (hn::AllFalse(d, moved)) return;
+    }
+  }
+};
 
 struct MinimumRun {
   const float* x;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// GGUF's k-quants and iq4, one block per SIMD lane: as many blocks as there are lanes are transposed into tiles, searched side by
-// side, and stored one by one by the scalar code of kernels/math. Blocks whose lane is odd (block_search-inl.h), or where a run's
-// stored scale is 0, go to the scalar loop whole: they are rare, and their codes come from the search.
+// GGUF's k-quants and iq4, one block per SIMD lane: as many blocks as there are lanes are transposed into tiles, searched and
+// packed side by side, and turned back into blocks; scales are stored by the scalar code of kernels/math. Blocks whose lane is
+// odd (block_search-inl.h), or where a run's stored scale is 0, go to the scalar loop whole: they are rare, and their codes come
+// from the search.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/simd/blocks_simd.cpp"
 #include "hwy/foreach_target.h"  // compiles this file once per instruction set
@@ -9,11 +10,22 @@
 #include "hwy/highway.h"
 #include "kernels/simd/block_search-inl.h"
 #include "kernels/simd/simd_loops.h"
+#include "kernels/simd/tiles-inl.h"
 
 #include <algorithm>
+#include <bit>
 
 HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
+
+constexpr std::size_t tileLanes = hn::MaxLanes(Floats());
+
+// A bit per lane.
+HWY_INLINE std::uint32_t bitsOf(Mask mask) {
+  std::uint8_t bits[8] = {};
+  hn::StoreMaskBits(Floats(), mask, bits);
+  return static_cast<std::uint32_t>(bits[0] | bits[1] << 8);
+}
 
 // Some blocks of a matrix side by side. Lanes beyond `count` repeat the last block.
 struct Tile {
@@ -28,26 +40,22 @@ struct Tile {
   HWY_ALIGN float minimum[16 * mostLanes];
   HWY_ALIGN float weightSum[16 * mostLanes];
   HWY_ALIGN std::uint8_t codes[superBlock * mostLanes];
+  HWY_ALIGN std::uint8_t packed[192 * mostLanes];  // bytes of codes, as codes lie
   std::uint32_t odd = 0;  // a bit per lane
 
   Tile(const BlockMatrix& of, std::size_t begin, std::size_t blocks)
       : matrix(of), first(begin), count(blocks), important(of.importanceOf(begin) != nullptr) {
-    const std::size_t lanes = hn::Lanes(Floats()), n = matrix.shape().weights;
-    for (std::size_t l = 0; l < lanes; ++l) {
+    const float* rows[mostLanes];
+    const float* importanceRows[mostLanes];
+    for (std::size_t l = 0; l < tileLanes; ++l) {
       const std::size_t block = first + std::min(l, count - 1);
-      const float* from = matrix.weights + block * n;
-      for (std::size_t k = 0; k < n; ++k) x[k * lanes + l] = from[k];
-      if (!important) continue;
-      const float* weights = matrix.importanceOf(block);
-      for (std::size_t k = 0; k < n; ++k) importance[k * lanes + l] = weights[k];
+      rows[l] = matrix.weights + block * matrix.shape().weights;
+      if (important) importanceRows[l] = matrix.importanceOf(block);
     }
+    tileOfRows<tileLanes>(rows, matrix.shape().weights, x);
+    if (important) tileOfRows<tileLanes>(importanceRows, matrix.shape().weights, importance);
   }
-  void mark(Mask mask) {
-    const Floats d;
-    HWY_ALIGN float ones[mostLanes];
-    hn::Store(hn::IfThenElseZero(mask, set(1.0f)), d, ones);
-    for (std::size_t l = 0; l < hn::Lanes(d); ++l) odd |= (ones[l] != 0.0f ? 1u : 0u) << l;
-  }
+  void mark(Mask mask) { odd |= bitsOf(mask); }
   [[nodiscard]] bool isOdd(std::size_t lane) const { return (odd >> lane & 1) != 0; }
   [[nodiscard]] std::uint8_t* bytesOf(std::size_t lane, std::uint8_t* out) const {
     return out + (first + lane) * matrix.shape().bytes;
@@ -58,12 +66,10 @@ struct Tile {
   void scatter(const float* values, std::size_t lane, std::size_t n, float* tile) const {
     for (std::size_t j = 0; j < n; ++j) tile[j * hn::Lanes(Floats()) + lane] = values[j];
   }
-  void codesOf(std::size_t lane, std::size_t n, std::uint8_t* contiguous) const {
-    for (std::size_t k = 0; k < n; ++k) contiguous[k] = codes[k * hn::Lanes(Floats()) + lane];
-  }
-  void storeCodes(std::size_t k, hn::Vec<Integers> values) {
-    const hn::Rebind<std::uint8_t, Floats> bytes;
-    hn::StoreU(hn::DemoteTo(bytes, values), bytes, codes + k * hn::Lanes(Floats()));
+  // Codes of all weights: of(k) of weight k.
+  template <class Of>
+  HWY_INLINE void storeCodes(std::size_t n, const Of& of) {
+    for (std::size_t k = 0; k < n; k += 4) storeBytes(Floats(), of(k), of(k + 1), of(k + 2), of(k + 3), codes + k * tileLanes);
   }
 };
 
@@ -100,15 +106,53 @@ void weighPlainly(const MinimumKind& kind, Tile& tile, std::size_t begin) {
     hn::Store(hn::Add(level, hn::Abs(hn::Load(d, x + i * lanes))), d, tile.w + i * lanes);
 }
 
-// Hands odd lanes to the scalar loop and calls body(lane, bytes) for the others.
-template <class Body>
-void forEachLane(const Tile& tile, std::uint8_t* out, const Body& body) {
-  for (std::size_t l = 0; l < tile.count; ++l) {
-    if (tile.isOdd(l))
-      kernels::encodeBlockRange(tile.matrix, tile.first + l, tile.first + l + 1, out);
-    else
-      body(l, tile.bytesOf(l, out));
+// Packing of kernels/math/block_bytes.h for all lanes: what it does with bytes is done with rows of a tile.
+using Bytes = hn::CappedTag<std::uint8_t, 64>;
+
+// Out of `count` rows, the low four bits of those `distance` apart.
+void packNibbleRows(const std::uint8_t* codes, std::size_t count, std::size_t distance, std::uint8_t* out) {
+  const Bytes d;
+  const std::size_t half = distance * tileLanes;
+  const auto low = hn::Set(d, 15);
+  for (std::size_t run = 0; run < count * tileLanes; run += 2 * half, codes += 2 * half, out += half)
+    for (std::size_t j = 0; j < half; j += hn::Lanes(d))
+      hn::StoreU(hn::Or(hn::And(hn::LoadU(d, codes + j), low), hn::ShiftLeft<4>(hn::LoadU(d, codes + half + j))), d, out + j);
+}
+
+template <int shift>
+void packPairRows(const std::uint8_t* codes, std::uint8_t* out) {
+  const Bytes d;
+  constexpr std::size_t part = 32 * tileLanes;
+  const auto two = [&](const std::uint8_t* from) { return hn::And(hn::ShiftRight<shift>(hn::LoadU(d, from)), hn::Set(d, 3)); };
+  for (std::size_t run = 0; run < 2; ++run, codes += 4 * part, out += part)
+    for (std::size_t j = 0; j < part; j += hn::Lanes(d)) {
+      const std::uint8_t* c = codes + j;
+      const auto low = hn::Or(two(c), hn::ShiftLeft<2>(two(c + part)));
+      const auto high = hn::Or(hn::ShiftLeft<4>(two(c + 2 * part)), hn::ShiftLeft<6>(two(c + 3 * part)));
+      hn::StoreU(hn::Or(low, high), d, out + j);
+    }
+}
+
+template <int shift>
+void packBitRows(const std::uint8_t* codes, std::uint8_t* out) {
+  const Bytes d;
+  constexpr std::size_t part = 32 * tileLanes;
+  const auto bit = [&](const std::uint8_t* from) { return hn::And(hn::ShiftRight<shift>(hn::LoadU(d, from)), hn::Set(d, 1)); };
+  for (std::size_t j = 0; j < part; j += hn::Lanes(d)) {
+    auto bits = bit(codes + 7 * part + j);
+    for (std::size_t k = 7; k-- > 0;) bits = hn::Or(hn::Add(bits, bits), bit(codes + k * part + j));
+    hn::StoreU(bits, d, out + j);
   }
+}
+
+// Rows of packed bytes to their place in each block; odd lanes go to the scalar loop, whole.
+void finishBlocks(const Tile& tile, std::size_t rows, std::size_t at, std::uint8_t* out) {
+  std::uint8_t unused[192];
+  std::uint8_t* to[mostLanes];
+  for (std::size_t l = 0; l < tileLanes; ++l) to[l] = l < tile.count ? tile.bytesOf(l, out) + at : unused;
+  rowsOfTile<tileLanes>(tile.packed, rows, to);
+  for (std::size_t l = 0; l < tile.count; ++l)
+    if (tile.isOdd(l)) kernels::encodeBlockRange(tile.matrix, tile.first + l, tile.first + l + 1, out);
 }
 
 void markZeroScales(Tile& tile, std::size_t lane, const float* scales, std::size_t runs) {
@@ -142,16 +186,19 @@ void encodeMinimaTile(const MinimumKind& kind, Tile& tile, std::uint8_t* out) {
     tile.scatter(scales.scale, l, runs, tile.scale);
     tile.scatter(scales.minimum, l, runs, tile.minimum);
   }
-  for (std::size_t k = 0; k < superBlock; ++k) {
+  tile.storeCodes(superBlock, [&](std::size_t k) HWY_ATTR {
     const std::size_t j = k / kind.run * lanes;
     const Vector shifted = hn::Add(hn::Load(d, tile.x + k * lanes), hn::Load(d, tile.minimum + j));
-    tile.storeCodes(k, roundedInteger(hn::Div(shifted, hn::Load(d, tile.scale + j)), 0, kind.top));
-  }
-  forEachLane(tile, out, [&](std::size_t l, std::uint8_t* bytes) {
-    std::uint8_t codes[superBlock];
-    tile.codesOf(l, superBlock, codes);
-    packCodes(kind, codes, bytes);
+    return roundedInteger(hn::Div(shifted, hn::Load(d, tile.scale + j)), 0, kind.top);
   });
+  if (kind.top == 3) {
+    packPairRows<0>(tile.codes, tile.packed);
+    return finishBlocks(tile, 64, 16, out);
+  }
+  if (kind.top == 31) packBitRows<4>(tile.codes, tile.packed);
+  const std::size_t bits = kind.top == 31 ? 32 : 0;
+  packNibbleRows(tile.codes, superBlock, 32, tile.packed + bits * lanes);
+  finishBlocks(tile, bits + 128, 16, out);
 }
 
 // q3_k and q6_k: scales of sixteen runs of 16, then codes around a middle.
@@ -169,17 +216,74 @@ void searchSignedRuns(Tile& tile, int middle) {
     } else {
       weighBySquare(tile, 16 * j, 16);
     }
-    const bool descent = middle == 4 && !tile.important;
-    const Fit fit = descent ? fitByDescentOf(x, 16, middle, tile.codesOfRun) : fitSignedOf(x, w, 16, middle);
+    const Fit fit = fitSignedOf(x, w, 16, middle);
     hn::Store(fit.scale, d, tile.scale + j * lanes);
     tile.mark(fit.odd);
   }
 }
 
+// q3_k without importance. Runs that would move are gathered, as many as `Descent` takes at a time.
+class Movers {
+ public:
+  static constexpr int together = 4;
+  static constexpr std::size_t room = together * tileLanes, run = 16;
+
+  Movers(Tile& tile, int middle) : m_tile(tile), m_middle(middle) {}
+  void add(std::size_t j, std::size_t lane) {
+    const std::size_t slot = m_count++;
+    m_scale[slot] = m_tile.scale + j * tileLanes + lane;
+    const float* from = m_tile.x + j * run * tileLanes + lane;
+    float* to = m_x + slot / tileLanes * run * tileLanes + slot % tileLanes;
+    for (std::size_t i = 0; i < run; ++i) to[i * tileLanes] = from[i * tileLanes];
+    if (m_count == room) finish();
+  }
+  HWY_NOINLINE void finish() {
+    if (m_count == 0) return;
+    Descent<together> descent{m_x, run, m_middle, m_levels, {}};
+    descent.run();
+    HWY_ALIGN float scales[room];
+    for (std::size_t r = 0; r < together; ++r) hn::Store(descent.sums[r].scale(), Floats(), scales + r * tileLanes);
+    for (std::size_t slot = 0; slot < m_count; ++slot) *m_scale[slot] = scales[slot];
+    m_count = 0;
+  }
+
+ private:
+  Tile& m_tile;
+  int m_middle;
+  std::size_t m_count = 0;
+  float* m_scale[room];
+  HWY_ALIGN float m_x[run * room] = {};
+  HWY_ALIGN float m_levels[run * room];
+};
+
+void descendRuns(Tile& tile, int middle) {
+  constexpr std::size_t runsOfWord = 64 / tileLanes;
+  const Floats d;
+  std::uint64_t moving[16 / runsOfWord + 1] = {};
+  for (std::size_t j = 0; j < 16; ++j) {
+    const float* x = tile.x + 16 * j * tileLanes;
+    const SignedSums sums = startDescent(x, 16, middle, tile.codesOfRun);
+    hn::Store(sums.scale(), d, tile.scale + j * tileLanes);
+    tile.mark(sums.odd);
+    moving[j / runsOfWord] |= static_cast<std::uint64_t>(bitsOf(wouldMove(x, 16, middle, tile.codesOfRun, sums)))
+                              << j % runsOfWord * tileLanes;
+  }
+  Movers movers(tile, middle);
+  for (std::size_t first = 0; first < 16; first += runsOfWord)
+    for (std::uint64_t bits = moving[first / runsOfWord]; bits != 0; bits &= bits - 1) {
+      const auto at = static_cast<std::size_t>(std::countr_zero(bits));
+      movers.add(first + at / tileLanes, at % tileLanes);
+    }
+  movers.finish();
+}
+
 void encodeSignedTile(Tile& tile, int middle, std::uint8_t* out) {
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);
-  searchSignedRuns(tile, middle);
+  if (middle == 4 && !tile.important)
+    descendRuns(tile, middle);
+  else
+    searchSignedRuns(tile, middle);
   for (std::size_t l = 0; l < tile.count; ++l) {
     if (tile.isOdd(l)) continue;
     float scales[16], weightSums[16];
@@ -193,17 +297,18 @@ void encodeSignedTile(Tile& tile, int middle, std::uint8_t* out) {
     markZeroScales(tile, l, scales, 16);
     tile.scatter(scales, l, 16, tile.scale);
   }
-  for (std::size_t k = 0; k < superBlock; ++k) {
+  tile.storeCodes(superBlock, [&](std::size_t k) HWY_ATTR {
     const Vector quotient = hn::Div(hn::Load(d, tile.x + k * lanes), hn::Load(d, tile.scale + k / 16 * lanes));
-    tile.storeCodes(k, hn::Add(roundedInteger(quotient, -middle, middle - 1), hn::Set(Integers(), middle)));
-  }
-  forEachLane(tile, out, [&](std::size_t l, std::uint8_t* bytes) {
-    std::uint8_t codes[superBlock];
-    tile.codesOf(l, superBlock, codes);
-    if (middle == 32) return packSixBitCodes(codes, bytes, bytes + 128);
-    packBitPlane(codes, 2, bytes);
-    packPairs(codes, 0, bytes + 32);
+    return hn::Add(roundedInteger(quotient, -middle, middle - 1), hn::Set(Integers(), middle));
   });
+  if (middle == 32) {
+    packNibbleRows(tile.codes, superBlock, 64, tile.packed);
+    packPairRows<4>(tile.codes, tile.packed + 128 * lanes);
+    return finishBlocks(tile, 192, 0, out);
+  }
+  packBitRows<2>(tile.codes, tile.packed);
+  packPairRows<0>(tile.codes, tile.packed + 32 * lanes);
+  finishBlocks(tile, 96, 0, out);
 }
 
 void encodeIq4Tile(Tile& tile, std::size_t runs, std::uint8_t* out) {
@@ -228,13 +333,11 @@ void encodeIq4Tile(Tile& tile, std::size_t runs, std::uint8_t* out) {
     }
     tile.scatter(inverses, l, runs, tile.scale);
   }
-  for (std::size_t k = 0; k < 32 * runs; ++k)
-    tile.storeCodes(k, iq4CodeOf(hn::Mul(hn::Load(d, tile.scale + k / 32 * lanes), hn::Load(d, tile.x + k * lanes))));
-  forEachLane(tile, out, [&](std::size_t l, std::uint8_t* bytes) {
-    std::uint8_t codes[superBlock];
-    tile.codesOf(l, 32 * runs, codes);
-    packNibbles(codes, 32 * runs, 16, bytes + (runs == 8 ? 8 : 2));
+  tile.storeCodes(32 * runs, [&](std::size_t k) HWY_ATTR {
+    return iq4CodeOf(hn::Mul(hn::Load(d, tile.scale + k / 32 * lanes), hn::Load(d, tile.x + k * lanes)));
   });
+  packNibbleRows(tile.codes, 32 * runs, 16, tile.packed);
+  finishBlocks(tile, 16 * runs, runs == 8 ? 8 : 2, out);
 }
 
 void encodeTile(Tile& tile, std::uint8_t* out) {

@@ -6,6 +6,7 @@
 #include "hwy/highway.h"
 #include "kernels/math/half_quadratic.h"
 #include "kernels/simd/simd_loops.h"
+#include "kernels/simd/tiles-inl.h"
 
 #include <algorithm>
 
@@ -125,10 +126,11 @@ int halfQuadraticTile(const float* data, std::size_t groups, std::size_t size, c
 }
 
 void transposeTile(const float* data, std::size_t groups, std::size_t size, std::size_t stride, float* tile) {
-  for (std::size_t k = 0; k < size; ++k) {
-    for (std::size_t l = 0; l < groups; ++l) tile[k * halfQuadraticLanes + l] = data[l * stride + k];
-    for (std::size_t l = groups; l < halfQuadraticLanes; ++l) tile[k * halfQuadraticLanes + l] = 0;
-  }
+  const float* rows[halfQuadraticLanes];
+  for (std::size_t l = 0; l < halfQuadraticLanes; ++l) rows[l] = data + std::min(l, groups - 1) * stride;
+  tileOfRows<halfQuadraticLanes>(rows, size, tile);
+  for (std::size_t l = groups; l < halfQuadraticLanes; ++l)
+    for (std::size_t k = 0; k < size; ++k) tile[k * halfQuadraticLanes + l] = 0;
 }
 
 }  // namespace nibble::kernels::simd::HWY_NAMESPACE
