@@ -4,6 +4,7 @@
 #include "ui/forms/file_dialogs.h"
 #include "ui/forms/message_bar.h"
 #include "ui/main_window.h"
+#include "ui/pages/beside_panel.h"
 #include "ui/pages/compare_page.h"
 #include "ui/pages/export_page.h"
 #include "ui/search_box.h"
@@ -135,6 +136,10 @@ void MainWindow::buildViewMenu() {
   };
   m_fileActions.push_back(add(menu, "actionPoolMax", tr("Matrix: pool by the &largest"), {}, [pooling] { pooling("max"); }));
   m_fileActions.push_back(add(menu, "actionPoolMean", tr("Matrix: pool by the &mean"), {}, [pooling] { pooling("mean"); }));
+  auto* beside = menu->addMenu(tr("&Beside the matrix"));
+  beside->setObjectName("besideMenu");
+  for (const auto& [view, title] : besideViews())
+    m_fileActions.push_back(add(beside, "actionBeside_" + view, title, {}, [this, view] { showBeside(m_session, view); }));
   menu->addSeparator();
   auto* themes = menu->addMenu(tr("&Theme"));
   themes->setObjectName("themeMenu");

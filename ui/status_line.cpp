@@ -5,6 +5,7 @@
 #include "ui/session/comparer.h"
 #include "ui/session/activations.h"
 #include "ui/session/differ.h"
+#include "ui/session/error_study.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/session.h"
@@ -43,7 +44,7 @@ QToolButton* flat(const QString& objectName, const QString& text) {
 StatusLine::StatusLine(Session& session, QWidget* parent)
     : QStatusBar(parent), m_session(session),
       m_lanes{&session.exporter().lane(), &session.trainer().lane(), &session.comparer().lane(), &session.differ().lane(), &session.activations().plainLane(), &session.activations().smoothLane(), &session.opening(),
-              &session.explorer().lane(),
+              &session.explorer().lane(), &session.errorStudy().lane(),
               &session.exporter().preflightLane()} {
   setObjectName("statusLine");
   setSizeGripEnabled(false);

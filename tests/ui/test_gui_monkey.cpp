@@ -53,7 +53,7 @@ const QStringList schemes = {"hqq:bits=3", "nf4:block=128", "uniform:bits=4,gran
                              "minmax:bits=4", "float:type=bf16", "nonsense", "fp4", "uniform:bits=8,symmetric=false"};
 const QStringList segments = {"setting_bits_3", "setting_bits_4", "setting_bits_8", "setting_group_32", "setting_group_128",
                               "setting_axis_0", "setting_axis_1", "setting_params_f32", "setting_params_f16"};
-const QStringList plots = {"matrix", "rowRanges", "weightHistogram", "errorHistogram", "bitStrip", "microscope", "pareto", "errorOverlay"};
+const QStringList plots = {"matrix", "rowRanges", "reconstruction", "spectrum", "weightHistogram", "errorHistogram", "bitStrip", "microscope", "pareto", "errorOverlay"};
 
 // One random action; what is not on the page just now is left alone.
 void actRandomly(QRandomGenerator& random) {
@@ -61,7 +61,7 @@ void actRandomly(QRandomGenerator& random) {
     const QWidget* widget = findVisible(name);
     if (widget != nullptr && widget->isEnabled() && widget->visibleRegion().contains(widget->rect().center())) click(name);
   };
-  switch (random.bounded(9)) {
+  switch (random.bounded(10)) {
     case 0: clickIfThere(segments[random.bounded(static_cast<int>(segments.size()))]); break;
     case 1: typeInto("schemeText", schemes[random.bounded(static_cast<int>(schemes.size()))]); break;
     case 2: press(static_cast<Qt::Key>(Qt::Key_1 + random.bounded(3)), Qt::ControlModifier); break;
@@ -83,6 +83,7 @@ void actRandomly(QRandomGenerator& random) {
     }
     case 7: clickIfThere(random.bounded(2) == 0 ? "undoButton" : "redoButton"); break;
     case 8: clickIfThere(QStringList{"varyBits", "varyGroup", "everyScheme"}[random.bounded(3)]); break;
+    case 9: chooseMenu({"View", "Beside the matrix", QStringList{"Rows", "Reconstruction", "Largest errors", "Singular values", "Energy by rank"}[random.bounded(5)]}); break;
   }
 }
 

@@ -7,6 +7,7 @@
 #include <QFile>
 #include <QLabel>
 #include <QLineEdit>
+#include <QMenu>
 #include <QTest>
 
 using namespace nibble::test;
@@ -21,6 +22,9 @@ class TestGuiStory : public QObject {
   void opensByArgumentAndRefusesABrokenFile();
   void settingsChangeThePlots_data();
   void settingsChangeThePlots();
+  void errorViewsFollowTheSettings_data();
+  void errorViewsFollowTheSettings();
+  void aLargeErrorIsFoundAndChosen();
   void wrongTextKeepsTheResult();
   void comparesTenCandidates();
   void dragsAHandle();
@@ -53,6 +57,29 @@ bool looksOtherThan(const QString& objectName, const QImage& before) {
 bool chooseTensor(const QString& name) {
   return typeInto("tensorFilter", name) && waitUntil([&] { return rowsOf("tensorTree").join('\n').contains("weight"); }) &&
          clickRow("tensorTree", "query.weight");
+}
+
+// What stands beside the matrix, chosen by the panel's title with the mouse.
+bool showBeside(const QString& view) {
+  if (!click("rowsPanelChoice")) return false;
+  auto* menu = qobject_cast<QMenu*>(waitFor("rowsPanelMenu"));
+  if (menu == nullptr) return false;
+  for (QAction* action : menu->actions()) {
+    if (action->objectName() != "rowsPanel_" + view) continue;
+    QTest::mouseClick(menu, Qt::LeftButton, {}, menu->actionGeometry(action).center());
+    return waitUntil([&] { return findVisible("rowsPanelMenu") == nullptr; });
+  }
+  return false;
+}
+
+// What the panel's line says in full; empty while the view has no data.
+QString besideLine() {
+  const QWidget* line = findVisible("rowsPanelLine");
+  return line == nullptr ? QString() : line->accessibleName();
+}
+
+bool besideIsThere() {
+  return waitUntil([] { return !besideLine().isEmpty(); }) && (QTest::qWait(150), true);
 }
 
 }  // namespace
@@ -118,6 +145,75 @@ void TestGuiStory::settingsChangeThePlots() {
   }
   QVERIFY(click("undoButton"));
   QVERIFY(waitUntil([&] { return textOf("schemeText") == textBefore; }));
+}
+
+void TestGuiStory::errorViewsFollowTheSettings_data() {
+  QTest::addColumn<QString>("view");
+  QTest::addColumn<QString>("plot");
+  QTest::newRow("reconstruction") << "reconstruction" << "reconstruction";
+  QTest::newRow("largest") << "largest" << "largestTable";
+  QTest::newRow("spectrum") << "spectrum" << "spectrum";
+}
+
+void TestGuiStory::errorViewsFollowTheSettings() {
+  QFETCH(QString, view);
+  QFETCH(QString, plot);
+  TestWindow window(sampleFile());
+  QVERIFY(exploring());
+  QVERIFY(chooseTensor("query.weight"));
+  QVERIFY(exploring());
+  const QString rows = besideLine();
+  QVERIFY(showBeside(view));
+  QVERIFY(waitFor(plot));
+  QVERIFY(besideIsThere());
+  QVERIFY(besideLine() != rows);
+  const QImage four = picture(plot);
+  QVERIFY(click("setting_bits_3"));
+  QVERIFY(looksOtherThan(plot, four));
+  QVERIFY(exploring());
+  QVERIFY(besideIsThere());
+  const QImage three = picture(plot);
+  QVERIFY(click("undoButton"));
+  QVERIFY2(waitUntil([&] { return picture(plot) == four; }), "undo brings the picture back");
+  if (view == "spectrum") {
+    QVERIFY(showBeside("energy"));
+    QVERIFY(looksOtherThan(plot, four));
+    QVERIFY2(besideLine().contains("rank 16"), qPrintable(besideLine()));
+  }
+  if (view == "largest") {
+    QCOMPARE(rowsOf(plot).size(), qsizetype{100});
+  } else {
+    QVERIFY(hover(plot, {80, 60}));
+    QTest::keyClick(findVisible(plot), Qt::Key_Right);
+    QVERIFY2(waitUntil([&] { return besideLine().contains(": "); }), qPrintable(besideLine()));
+  }
+  QVERIFY(showBeside("rows"));
+  QVERIFY(waitFor("rowRanges"));
+  QVERIFY(waitUntil([&] { return besideLine() == rows; }));
+}
+
+void TestGuiStory::aLargeErrorIsFoundAndChosen() {
+  TestWindow window(sampleFile());
+  QVERIFY(exploring());
+  QVERIFY(chooseTensor("query.weight"));
+  QVERIFY(exploring());
+  QVERIFY(chooseMenu({"View", "Beside the matrix", "Largest errors"}));
+  QVERIFY(waitFor("largestTable"));
+  QVERIFY(besideIsThere());
+  const QStringList cells = rowsOf("largestTable").value(2).split('\t');
+  QCOMPARE(cells.size(), qsizetype{6});
+  const QImage matrix = picture("matrix"), microscope = picture("microscopePanel");
+  QVERIFY(clickRow("largestTable", rowsOf("largestTable").value(2)));
+  QVERIFY(looksOtherThan("matrix", matrix));
+  QVERIFY(looksOtherThan("microscopePanel", microscope));
+  const QString place = QString("weight [%1, %2]").arg(cells[0], cells[1]);
+  const auto line = [] { return findVisible("microscopePanelLine")->accessibleName(); };
+  QVERIFY2(waitUntil([&] { return line().contains(place); }), qPrintable(line() + " / " + place));
+  press(Qt::Key_Down);
+  QVERIFY(waitUntil([&] { return !line().contains(place); }));
+  const QImage chosen = picture("largestTable");
+  QVERIFY(click("matrix", {90, 40}));  // another cell: no line of the table is its own
+  QVERIFY(looksOtherThan("largestTable", chosen));
 }
 
 void TestGuiStory::wrongTextKeepsTheResult() {

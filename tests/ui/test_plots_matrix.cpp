@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The heat map by mouse and keys: click, zoom, pan, print, and its frame and picture.
+// The heat map by mouse and keys: click, zoom, pan, print, and its frame and picture; the squares of weights against what comes back.
 #include "ui/plots/matrix_plot.h"
+#include "ui/plots/reconstruction_plot.h"
+#include "ui/theme/colour_map.h"
 #include "ui/theme/theme.h"
 
 #include <QApplication>
@@ -173,6 +175,41 @@ class TestPlotsMatrix : public QObject {
     const DataTable table = plot()->dataTable();
     QCOMPARE(table.rows.size(), static_cast<std::size_t>(plot()->picture().height));
     QCOMPARE(table.rows[3][5].toFloat(), plot()->picture().values[static_cast<std::size_t>(3 * plot()->picture().width + 4)]);
+  }
+
+  void everySquareShows() {
+    auto pairs = std::make_shared<Reconstruction>(Reconstruction{240, 1, std::vector<std::uint64_t>(240 * 240), {}});
+    pairs->counts[120 * 240 + 120] = 1000;
+    auto lonely = std::make_shared<Reconstruction>(*pairs);
+    lonely->counts[200 * 240 + 3] = 1;
+    ReconstructionPlot squares;
+    squares.resize(220, 160);  // squares are smaller than pixels
+    squares.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&squares));
+    QSignalSpy hover(&squares, &PlotWidget::hoverText);
+    squares.setData(pairs);
+    const QImage without = squares.grab().toImage();
+    squares.setData(lonely);
+    const QImage with = squares.grab().toImage();
+    QCOMPARE(squares.dataTable().rows.size(), 2U);
+    QCOMPARE(squares.dataTable().rows[1], (QVariantList{-1 + 3 / 120.0, -1 + 4 / 120.0, -1 + 200 / 120.0, -1 + 201 / 120.0, 1ULL}));
+    const QRect area = squares.axisArea();
+    const QPoint place(area.left() + static_cast<int>(area.width() * 3.5 / 240), area.bottom() - static_cast<int>(area.height() * 200.5 / 240));
+    const QRgb one = ColourMap(ColourScale::Sequential, false, 0, 1, Qt::red).at(0.4);
+    QPoint found;
+    for (int y = -2; y <= 2; ++y)
+      for (int x = -2; x <= 2; ++x)
+        if (const QPoint at = place + QPoint(x, y); with.pixel(at) == one && without.pixel(at) != one) found = at;
+    QVERIFY(!found.isNull());
+    squares.setSelected(QPointF(0.5, 0.25));
+    QVERIFY(squares.grab().toImage() != with);
+    QMouseEvent move(QEvent::MouseMove, found, squares.mapToGlobal(found), Qt::NoButton, Qt::NoButton, Qt::NoModifier);
+    QApplication::sendEvent(&squares, &move);
+    QVERIFY2(hover.size() > 0 && hover.back()[0].toString().endsWith(": 1"), qPrintable(hover.empty() ? QString() : hover.back()[0].toString()));
+    QTest::keyClick(&squares, Qt::Key_Up);
+    QVERIFY(hover.back()[0].toString().endsWith(": 0"));
+    squares.clear();
+    QVERIFY(squares.isEmpty() && squares.dataTable().rows.empty());
   }
 
   void emptyAndBack() {

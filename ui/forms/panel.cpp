@@ -5,12 +5,18 @@
 #include "ui/plots/plot_widget.h"
 #include "ui/theme/theme.h"
 
+#include <QActionGroup>
 #include <QHBoxLayout>
 #include <QLabel>
+#include <QMenu>
 #include <QToolButton>
 #include <QVBoxLayout>
 
 namespace nibble {
+
+namespace {
+constexpr int titleMark = 18;  // room of the mark behind a title that opens a menu
+}
 
 Panel::Panel(const QString& objectName, const QString& title, QWidget* parent)
     : QFrame(parent), m_title(new QLabel(title)), m_line(new ElidedLabel(objectName + "Line")) {
@@ -40,6 +46,42 @@ Panel::Panel(const QString& objectName, const QString& title, QWidget* parent)
 void Panel::setTitle(const QString& title) {
   m_title->setText(title);
   setAccessibleName(title);
+  if (m_choice == nullptr) return;
+  m_choice->setText(title);
+  m_choice->setFixedWidth(QFontMetrics(fonts::bold()).horizontalAdvance(title) + titleMark);
+  m_choice->setAccessibleName(tr("%1: choose what is shown here").arg(title));
+}
+
+void Panel::setTitleChoices(const QStringList& values, const QStringList& titles) {
+  m_title->hide();
+  m_choice = new QToolButton;
+  m_choice->setObjectName(objectName() + "Choice");
+  m_choice->setProperty("look", "titleMenu");
+  m_choice->setToolTip(tr("Choose what is shown here"));
+  m_choice->setFocusPolicy(Qt::StrongFocus);
+  auto* menu = new QMenu(m_choice);
+  menu->setObjectName(objectName() + "Menu");
+  auto* group = new QActionGroup(menu);
+  for (qsizetype i = 0; i < values.size(); ++i) {
+    QAction* action = group->addAction(titles[i]);
+    action->setObjectName(objectName() + "_" + values[i]);
+    action->setData(values[i]);
+    action->setCheckable(true);
+    menu->addAction(action);
+  }
+  connect(group, &QActionGroup::triggered, this, [this](QAction* action) { emit titleChosen(action->data().toString()); });
+  m_choice->setMenu(menu);  // for its mark; it opens here, without an event loop of its own
+  connect(m_choice, &QToolButton::clicked, menu, [this, menu] { menu->popup(m_choice->mapToGlobal(QPoint(0, m_choice->height() + 2))); });
+  m_header->insertWidget(0, m_choice);
+  setTitleChoice(values.value(0));
+}
+
+void Panel::setTitleChoice(const QString& value) {
+  for (QAction* action : m_choice->menu()->actions()) {
+    if (action->data().toString() != value) continue;
+    action->setChecked(true);
+    setTitle(action->text());
+  }
 }
 
 void Panel::setSubtitle(const QString& subtitle) {

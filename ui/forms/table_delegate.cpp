@@ -49,7 +49,7 @@ void TableDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelIn
     option->font.setBold(bold);
   } else if (bold) {
     option->font = fonts::bold();
-  } else if (index.data(Qt::TextAlignmentRole).toInt() & Qt::AlignRight) {
+  } else if (!index.data(Qt::FontRole).isValid() && index.data(Qt::TextAlignmentRole).toInt() & Qt::AlignRight) {
     option->font = fonts::numbers();
   }
   const QColor colour = toneColour(theme, static_cast<Tone>(index.data(ToneRole).toInt()));

@@ -5,6 +5,7 @@
 #include "ui/forms/elided_label.h"
 #include "ui/forms/panel.h"
 #include "ui/forms/segments.h"
+#include "ui/pages/beside_panel.h"
 #include "ui/pages/group_frame.h"
 #include "ui/pages/matrix_data.h"
 #include "ui/pages/microscope_panel.h"
@@ -133,16 +134,14 @@ QWidget* ExplorePage::buildMatrix() {
   line->setContentsMargins(0, 0, 0, 0);
   line->setSpacing(sizes::gap);
   m_matrix = new MatrixPlot;
-  m_rows = new RowRangesPlot;
   m_matrixPanel = new Panel("matrixPanel", tr("Matrix"));
   m_quantity = new Segments("matrixQuantity", tr("What the matrix shows"));
   m_quantity->setStretching(false);
   m_quantity->setChoices({"value", "error", "scale", "code", "zero"}, {tr("value"), tr("|error|"), tr("scale"), tr("code"), tr("zero")});
   m_matrixPanel->addHeaderWidget(m_quantity);
   m_matrixPanel->addPlot(m_matrix);
-  m_rowsPanel = new Panel("rowsPanel", tr("Rows"));
-  m_rowsPanel->setSubtitle(tr("min, 1 %, median, 99 %, max"));
-  m_rowsPanel->addPlot(m_rows);
+  m_rowsPanel = new BesidePanel(m_session);
+  m_rows = m_rowsPanel->rows();
   line->addWidget(m_matrixPanel, 486);
   line->addWidget(m_rowsPanel, 297);
   m_matrixPanel->setMinimumWidth(300);
@@ -160,8 +159,8 @@ void ExplorePage::connectPlots() {
   connect(m_matrix, &MatrixPlot::regionChanged, this, &ExplorePage::showMatrixLine);
   connect(m_rows, &RowRangesPlot::rowRangeChanged, m_matrix, &MatrixPlot::setRowRange);
   connect(m_rows, &RowRangesPlot::rowClicked, this, [this](quint64 row) { chooseCell(row, m_session.explorer().cell().column); });
-  for (PlotWidget* plot : {static_cast<PlotWidget*>(m_weights), static_cast<PlotWidget*>(m_errors), static_cast<PlotWidget*>(m_codes),
-                           static_cast<PlotWidget*>(m_matrix), static_cast<PlotWidget*>(m_rows)}) {
+  connect(m_rowsPanel, &BesidePanel::cellChosen, this, &ExplorePage::chooseCell);
+  for (PlotWidget* plot : {static_cast<PlotWidget*>(m_weights), static_cast<PlotWidget*>(m_errors), static_cast<PlotWidget*>(m_codes), static_cast<PlotWidget*>(m_matrix)}) {
     connect(plot, &PlotWidget::saveFailed, &m_session, &Session::problem);
     plot->setEmptyText(tr("Choose a tensor on the left."));
   }
@@ -334,7 +333,7 @@ void ExplorePage::showMatrixLine() {
 void ExplorePage::showCell() {
   if (!m_shown || !m_shown->facts) return;
   const Cell cell = m_session.explorer().cell();
-  m_rows->setSelectedRow(static_cast<qint64>(cell.row));
+  m_rowsPanel->showCell();
   std::optional<MatrixRegion> frame;
   if (m_shown->quantized) frame = groupFrame(*m_shown->quantized, MatrixSource(m_shown->facts->tensor, m_shown->quantized), cell);
   m_matrix->setSelection(frame, std::pair(cell.row, cell.column));

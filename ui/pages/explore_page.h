@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One tensor under the current choice: weights with the levels of the chosen group, errors in steps, codes, the matrix with its row
-// ranges, and the chosen group under the microscope. All panels share the session's cell. Large matrices are pooled off the GUI
-// thread; until then the picture comes from one row per pixel.
+// ranges or another look at the errors beside it, and the chosen group under the microscope. All panels share the session's
+// cell. Large matrices are pooled off the GUI thread; until then the picture comes from one row per pixel.
 #pragma once
 #include "ui/session/exploration.h"
 #include "ui/session/job_lane.h"
@@ -15,6 +15,7 @@ class QVBoxLayout;
 
 namespace nibble {
 
+class BesidePanel;
 class ElidedLabel;
 class ErrorHistogramPlot;
 class HistogramPlot;
@@ -67,7 +68,7 @@ class ExplorePage : public QWidget {
   Panel* m_errorPanel;
   Panel* m_codesPanel;
   Panel* m_matrixPanel;
-  Panel* m_rowsPanel;
+  BesidePanel* m_rowsPanel;
   HistogramPlot* m_weights;
   ErrorHistogramPlot* m_errors;
   OccupancyPlot* m_codes;

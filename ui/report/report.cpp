@@ -3,10 +3,13 @@
 
 #include "ui/main_window.h"
 #include "ui/models/candidate_model.h"
+#include "ui/models/largest_model.h"
+#include "ui/pages/beside_panel.h"
 #include "ui/pages/compare_page.h"
 #include "ui/plots/curve_plot.h"
 #include "ui/session/activations.h"
 #include "ui/session/comparer.h"
+#include "ui/session/error_study.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/presets.h"
@@ -117,6 +120,22 @@ struct Wanted {
   QSize size{1440, 900};
 };
 
+// Explore with each of the other views beside its matrix, and their numbers.
+bool takeBeside(Session& session, Pictures& pictures, const QString& problem) {
+  for (const auto& [view, title] : besideViews()) {
+    if (view == "rows") continue;
+    showBeside(session, view);
+    if (!waitUntil([&] { return !session.errorStudy().lane().busy(); }, problem)) return false;
+    if (!pictures.take("2-explore-" + view)) return false;
+    if (const auto* plot = pictures.window.findChild<CurvePlot*>("spectrum"); view == "spectrum" && plot != nullptr && !write(pictures.out.filePath("spectrum.csv"), plot->dataTable().toCsv().toUtf8())) return false;
+  }
+  const auto& study = session.errorStudy().current();
+  LargestModel largest;
+  if (study) largest.setPairs(study->pairs);
+  showBeside(session, "rows");
+  return write(pictures.out.filePath("largest-errors.csv"), largest.toSeparated(',').toUtf8());
+}
+
 int report(const Wanted& wanted, const QDir& out) {
   const QString& path = wanted.path;
   QTemporaryDir scratch;
@@ -142,6 +161,7 @@ int report(const Wanted& wanted, const QDir& out) {
   if (!wanted.tensor.isEmpty() && session.state().tensor != wanted.tensor.toStdString()) return failed(QObject::tr("%1: no tensor %2").arg(path, wanted.tensor), 1);
   if (!session.state().tensor.empty() && !waitUntil(explored, problem)) return failed(problem, 1);
   pictures.take("2-explore");
+  if (!session.state().tensor.empty() && !takeBeside(session, pictures, problem)) return failed(problem.isEmpty() ? QObject::tr("cannot write to %1").arg(out.path()) : problem, 1);
   session.edit("report", {}, [](SessionState& state) { state.page = Page::Compare; });
   session.comparer().add(wanted.choices, "report");
   if (!waitUntil([&] { return !session.comparer().lane().busy(); }, problem)) return failed(problem, 1);

@@ -6,6 +6,7 @@
 #include "ui/session/comparer.h"
 #include "ui/session/activations.h"
 #include "ui/session/differ.h"
+#include "ui/session/error_study.h"
 #include "ui/session/explorer.h"
 #include "ui/session/exporter.h"
 #include "ui/session/linter.h"
@@ -21,6 +22,7 @@ namespace nibble {
 Session::Session(QObject* parent) : QObject(parent) {
   m_state.choice = firstChoice();
   m_explorer = std::make_unique<Explorer>(*this);
+  m_errorStudy = std::make_unique<ErrorStudy>(*this);
   m_comparer = std::make_unique<Comparer>(*this);
   m_differ = std::make_unique<Differ>(*this);
   m_activations = std::make_unique<Activations>(*this);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is open and chosen. Views read state() and ask for changes through edit(); every change is one undo step or part of one
 // (slider drags and repeated moves of one kind merge while they follow each other within a second). Results follow from the state:
-// explorer() has those of the current tensor and choice, comparer() those of the candidates, differ() those of two files, activations() of the layer with inputs, exporter() pre-flight and export.
+// explorer() has those of the current tensor and choice, errorStudy() what Explore shows of its errors beside, comparer() those of the candidates, differ() those of two files, activations() of the layer with inputs, exporter() pre-flight and export.
 // Only these call core's run and export. GUI thread; the work itself runs in job lanes.
 #pragma once
 #include "ui/session/job_lane.h"
@@ -18,6 +18,7 @@ class Activations;
 class Explorer;
 class Comparer;
 class Differ;
+class ErrorStudy;
 class Exporter;
 class Linter;
 class Trainer;
@@ -42,6 +43,7 @@ class Session : public QObject {
   [[nodiscard]] Status saveSession(const QString& path) const;
 
   [[nodiscard]] Explorer& explorer() { return *m_explorer; }
+  [[nodiscard]] ErrorStudy& errorStudy() { return *m_errorStudy; }
   [[nodiscard]] Comparer& comparer() { return *m_comparer; }
   [[nodiscard]] Activations& activations() { return *m_activations; }
   [[nodiscard]] Differ& differ() { return *m_differ; }
@@ -68,6 +70,7 @@ class Session : public QObject {
   JobLane m_opening{JobLane::Policy::Newest};
   QFileSystemWatcher m_watcher;
   std::unique_ptr<Explorer> m_explorer;
+  std::unique_ptr<ErrorStudy> m_errorStudy;
   std::unique_ptr<Comparer> m_comparer;
   std::unique_ptr<Differ> m_differ;
   std::unique_ptr<Activations> m_activations;

@@ -100,6 +100,11 @@ QToolButton[look="segment"][small="true"] { padding: 0 3px; }
 QToolButton[look="segment"][tight="true"] { padding: 0 4px; }
 QLineEdit > QToolButton { border: none; padding: 0; min-height: 0; background: transparent; }
 QToolButton::menu-indicator { image: none; }
+QToolButton[look="titleMenu"] { background: transparent; border: none; border-radius: 0; padding: 0 14px 0 0; min-width: 0; min-height: 22px;
+  font-weight: bold; }
+QToolButton[look="titleMenu"]:hover { color: @accent; }
+QToolButton[look="titleMenu"]::menu-indicator { image: url(:/icons/style/chevron-down-@variant.svg); width: 12px; height: 12px;
+  subcontrol-origin: border; subcontrol-position: right center; }
 )";
 
 constexpr const char* fields = R"(
@@ -142,6 +147,7 @@ QAbstractItemView { background: @panel; alternate-background-color: @altRow; col
   selection-background-color: @accentSoft; selection-color: @text; outline: none; }
 QTreeView::item, QListView::item { min-height: 22px; border: none; }
 QTableView::item { border: none; padding: 0 6px; }
+QTableView[tight="true"]::item { padding: 0 1px; }
 QTreeView::item:selected, QTableView::item:selected, QListView::item:selected { background: @accentSoft; color: @text; }
 QTreeView::item:hover:!selected, QListView::item:hover:!selected { background: @band; }
 QTreeView::branch { background: @panel; }
@@ -152,6 +158,7 @@ QHeaderView { background: @sunken; border: none; }
 QHeaderView::section { background: @sunken; color: @text2; border: none; border-bottom: 1px solid @border; padding: 0 6px;
   min-height: 25px; font-size: @S-1; }
 QTreeView QHeaderView::section { padding: 0 4px; }
+QTableView[tight="true"] QHeaderView::section { padding: 0 2px; }
 QHeaderView::up-arrow { subcontrol-origin: padding; subcontrol-position: top center; image: url(:/icons/style/chevron-up-@variant.svg);
   width: 9px; height: 9px; }
 QHeaderView::down-arrow { subcontrol-origin: padding; subcontrol-position: top center;
