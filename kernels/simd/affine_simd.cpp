@@ -82,8 +82,17 @@ HWY_INLINE void encodeRun(const float* w, std::size_t count, float scale, float 
     return;
   }
   const Vector s = hn::Set(d, scale), z = hn::Set(d, zero), top = hn::Set(d, maxCode);
+  const auto next = [&](const float* at) HWY_ATTR {
+    fetchAhead(at);
+    return rounded(codeOf<rule>(hn::LoadU(d, at), s, z, top));
+  };
   std::size_t k = 0;
-  for (; k + lanes <= count; k += lanes) rounded(codeOf<rule>(hn::LoadU(d, w + k), s, z, top)).store(codes + k);
+  if constexpr (storesFour<Vector>)
+    for (; k + 4 * lanes <= count; k += 4 * lanes) {
+      const Rounded<Vector> four[] = {next(w + k), next(w + k + lanes), next(w + k + 2 * lanes), next(w + k + 3 * lanes)};
+      storeFour(four, codes + k);
+    }
+  for (; k + lanes <= count; k += lanes) next(w + k).store(codes + k);
   if (k < count) rounded(codeOf<rule>(hn::LoadU(d, w + count - lanes), s, z, top)).store(codes + count - lanes);
 }
 

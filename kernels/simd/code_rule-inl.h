@@ -7,13 +7,21 @@
 #define NIBBLE_CODE_RULE_INL
 #endif
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/backend.h"
+#include "kernels/simd/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nibble::kernels::simd::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+// What comes next in memory is fetched while this is computed with.
+HWY_INLINE void fetchAhead(const float* weights) {
+  constexpr std::uintptr_t ahead = 16 * 1024;
+  hwy::Prefetch(reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(weights) + ahead));
+}
 
 // Clamped but not yet rounded where rounding is the rule's last step: bounds are whole numbers and rounding is monotone, so
 // clamping first gives the same code, and `rounded` rounds.
@@ -50,6 +58,18 @@ struct Rounded {
     hn::StoreU(hn::DemoteTo(bytes, hn::And(bits, hn::Set(integers, 0xFF))), bytes, out);
   }
 };
+
+// The codes of four vectors, one after the other: three instructions that pack instead of twelve, where vectors have 256 bits.
+template <class V>
+inline constexpr bool storesFour = hn::MaxLanes(hn::DFromV<V>()) == 8;
+template <class V>
+HWY_INLINE void storeFour(const Rounded<V>* codes, std::uint8_t* out) {
+  const hn::DFromV<V> d;
+  const hn::RebindToSigned<decltype(d)> integers;
+  const auto low = hn::Set(integers, 0xFF);
+  const auto bits = [&](const Rounded<V>& code) HWY_ATTR { return hn::And(hn::BitCast(integers, code.shifted), low); };
+  storeBytes(d, bits(codes[0]), bits(codes[1]), bits(codes[2]), bits(codes[3]), out);
+}
 
 template <class V>
 HWY_INLINE Rounded<V> rounded(V code) {

@@ -3,7 +3,6 @@
 #define HWY_TARGET_INCLUDE "kernels/simd/measure_simd.cpp"
 #include "hwy/foreach_target.h"  // compiles this file once per instruction set
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/math/affine.h"
 #include "kernels/math/statistics.h"
@@ -22,7 +21,7 @@ using Vector = hn::Vec<Floats>;
 
 struct Sums {
   ErrorSums sums;
-  HWY_INLINE void add(Vector w, Vector r) { include(sums, hn::GetLane(w), hn::GetLane(r)); }
+  HWY_INLINE void add(Vector w, Vector r, const float*) { include(sums, hn::GetLane(w), hn::GetLane(r)); }
   HWY_INLINE void finish(ErrorSums& total) const { total += sums; }
 };
 
@@ -53,10 +52,13 @@ struct Sums {
   Vector largest;
 
   HWY_INLINE Sums() : lower(), upper(), largest(hn::Zero(Floats())) {}
-  HWY_INLINE void add(Vector w, Vector r) {
+  // `at` is where w comes from. Vectors of 256 bits are not taken apart: their halves are loaded again, which costs less.
+  HWY_INLINE void add(Vector w, Vector r, const float* at) {
+    const Halves half;
     largest = hn::Max(largest, hn::Abs(hn::Sub(w, r)));
-    lower.add(hn::LowerHalf(Halves(), w), hn::LowerHalf(Halves(), r));
-    upper.add(hn::UpperHalf(Halves(), w), hn::UpperHalf(Halves(), r));
+    constexpr bool again = hn::MaxLanes(Floats()) == 8;
+    lower.add(again ? hn::LoadU(half, at) : hn::LowerHalf(half, w), hn::LowerHalf(half, r));
+    upper.add(again ? hn::LoadU(half, at + hn::Lanes(half)) : hn::UpperHalf(half, w), hn::UpperHalf(half, r));
   }
   HWY_INLINE void finish(ErrorSums& total) const {
     const auto sum = [](Wide a, Wide b) { return hn::GetLane(hn::SumOfLanes(Doubles(), hn::Add(a, b))); };
@@ -76,7 +78,7 @@ ErrorSums errorSums(const float* weights, const float* reconstructed, std::size_
   Sums wide;
   ErrorSums sums;
   std::size_t k = 0;
-  for (; k + lanes <= count; k += lanes) wide.add(hn::LoadU(d, weights + k), hn::LoadU(d, reconstructed + k));
+  for (; k + lanes <= count; k += lanes) wide.add(hn::LoadU(d, weights + k), hn::LoadU(d, reconstructed + k), weights + k);
   for (; k < count; ++k) include(sums, weights[k], reconstructed[k]);
   wide.finish(sums);
   sums.count = count;
@@ -96,12 +98,6 @@ float valueOf(float code, float scale, float offset) {
     return scale * (code - offset);
   else
     return scale * code + offset;
-}
-
-// What comes next in memory is fetched while this is measured.
-HWY_INLINE void fetchAhead(const float* weights) {
-  constexpr std::uintptr_t ahead = 16 * 1024;
-  hwy::Prefetch(reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(weights) + ahead));
 }
 
 // Bins of errors, found a vector at a time and counted one by one when a batch is full.
@@ -144,16 +140,23 @@ HWY_INLINE void measureGroup(const float* weights, std::size_t size, const Affin
   const std::size_t lanes = hn::Lanes(d);
   const Vector scale = hn::Set(d, group.scale), zero = hn::Set(d, group.zero), value = hn::Set(d, group.valueScale),
                top = hn::Set(d, group.maxCode);
-  std::size_t k = 0;
-  for (; k + lanes <= size; k += lanes) {
-    fetchAhead(weights + k);
-    const Vector w = hn::LoadU(d, weights + k);
+  const auto next = [&](const float* at) HWY_ATTR {
+    fetchAhead(at);
+    const Vector w = hn::LoadU(d, at);
     const auto code = rounded(codeOf<rule>(w, scale, zero, top));
-    code.store(codes + k);
     const Vector r = valueOf<spelling>(code.value(), value, zero);
-    wide.add(w, r);
+    wide.add(w, r, at);
     if constexpr (counting) counter.add(hn::Sub(w, r));
-  }
+    return code;
+  };
+  std::size_t k = 0;
+  if constexpr (storesFour<Vector> && !counting)
+    for (; k + 4 * lanes <= size; k += 4 * lanes) {
+      const float* at = weights + k;
+      const Rounded<Vector> four[] = {next(at), next(at + lanes), next(at + 2 * lanes), next(at + 3 * lanes)};
+      storeFour(four, codes + k);
+    }
+  for (; k + lanes <= size; k += lanes) next(weights + k).store(codes + k);
   for (; k < size; ++k) {
     const float code = clampedCode(rule, weights[k], group.scale, group.zero, group.maxCode);
     codes[k] = static_cast<std::uint8_t>(code);

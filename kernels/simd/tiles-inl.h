@@ -79,7 +79,7 @@ HWY_INLINE void rowsOfTile(const std::uint8_t* tile, std::size_t n, std::uint8_t
     for (std::size_t l = 0; l < lanes; ++l) rows[l][k] = tile[k * lanes + l];
 }
 
-// Four vectors of integers 0..127 one after the other as bytes; `Floats` are the lanes they have.
+// Four vectors of integers 0..255 one after the other as bytes; `Floats` are the lanes they have.
 template <class Floats, class V>
 HWY_INLINE void storeBytes(Floats, V a, V b, V c, V e, std::uint8_t* out) {
   constexpr std::size_t lanes = hn::MaxLanes(Floats());
@@ -94,7 +94,7 @@ HWY_INLINE void storeBytes(Floats, V a, V b, V c, V e, std::uint8_t* out) {
 #endif
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
   if constexpr (lanes == 8) {  // packing works on halves: a permutation at the end puts all right at once
-    const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(a.raw, b.raw), _mm256_packs_epi32(c.raw, e.raw));
+    const __m256i packed = _mm256_packus_epi16(_mm256_packs_epi32(a.raw, b.raw), _mm256_packs_epi32(c.raw, e.raw));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
                         _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
     return;
