@@ -2,7 +2,8 @@
 // Tiling. dx^T = w dy^T on tensor cores: 16 inputs (stored rows) are a tile's rows, 8 rows of dy its columns, 16 outputs its
 // depth. A block takes one tile of 32 inputs and a share of the outputs, 64 at a time, 16 a warp:
 //
-//     stage s   words [bits x 64 columns] | dy [rows x 64 outputs, 72 halves apart]      copied asynchronously, 3 deep
+//     stage s   words [bits x 64 columns] | dy [rows x 64 outputs, 72 halves apart] | 64 scales, 64 zeros
+//                                                                                        copied asynchronously, 3 deep
 //     warp w    outputs 16 w ..: codes -> halves (a), dy (b):  2 x rows / 8 tile products each stage
 //     sums      32 inputs x rows a warp -> shared memory -> warps in order -> parts[share, row, input] -> addParts, by `order`
 //
@@ -22,7 +23,9 @@ constexpr unsigned stages = 3, gradientStride = 72;  // halves between rows of d
 constexpr std::size_t mostShares = 8;
 
 template <unsigned eights>
-inline constexpr std::size_t stageBytes = tileWordBytes + eights * 8 * gradientStride * sizeof(std::uint16_t);
+inline constexpr std::size_t parametersAt = tileWordBytes + eights * 8 * gradientStride * sizeof(std::uint16_t);
+template <unsigned eights>
+inline constexpr std::size_t stageBytes = parametersAt<eights> + 2 * tileColumns * sizeof(std::uint16_t);
 // The sums of four warps, [warp][row][input], rows 36 floats apart so that a fragment's lanes lie in different banks.
 constexpr unsigned sumStride = 36;
 template <unsigned eights>
@@ -40,12 +43,31 @@ std::size_t sharesOf(const PackedColumns& packed) {
   return std::clamp<std::size_t>(ceilDiv(512, std::max<std::size_t>(1, packed.tileCount)), 1, std::min(mostShares, chunks));
 }
 
+// Scales and zeros of 64 columns; 0 beyond the last one.
+template <bool aligned>
+NIBBLE_DEVICE void stageParameters(const PackedColumns& packed, const ColumnTile& tile, std::size_t first, std::size_t offset) {
+  constexpr unsigned width = aligned ? 8 : 1, each = tileColumns / width;
+  if (threadIndex() >= 2 * each) return;
+  const std::size_t n = first + threadIndex() % each * width;
+  const std::uint16_t* from = (threadIndex() < each ? packed.scales : packed.zeros) + tile.v[1] * packed.outputs + n;
+  if constexpr (aligned) {
+    const Shared<Quad<std::uint32_t>> parameters(offset, 2 * each);
+    if (n < packed.outputs)
+      parameters.copyLater(threadIndex(), reinterpret_cast<const Quad<std::uint32_t>*>(from));
+    else
+      parameters.set(threadIndex(), {{0, 0, 0, 0}});
+  } else {
+    Shared<std::uint16_t>(offset, 2 * each).set(threadIndex(), n < packed.outputs ? load(from) : std::uint16_t{0});
+  }
+}
+
 template <unsigned eights, bool aligned>
 NIBBLE_DEVICE void stageChunk(const PackedColumns& packed, const ColumnTile& tile, const std::uint16_t* dy,
                               std::size_t paddedColumns, std::size_t begin, std::size_t chunk, std::size_t end) {
   if (chunk < end) {
     const std::size_t offset = (chunk - begin) % stages * stageBytes<eights>;
     stageWords<aligned>(packed, tile, chunk * tileColumns, offset);
+    stageParameters<aligned>(packed, tile, chunk * tileColumns, offset + parametersAt<eights>);
     const Shared<Quad<std::uint32_t>> gradients(offset + tileWordBytes, eights * 8 * gradientStride / 8);
     for (unsigned i = threadIndex(); i < eights * 8 * 8; i += tileThreads)
       gradients.copyLater(
@@ -61,12 +83,6 @@ NIBBLE_DEVICE std::uint32_t weightPair(const Shared<Pair<std::uint32_t>>& words,
   const unsigned bit = k * bits, low = bit / 32, high = low + 1 < bits ? low + 1 : low, mask = (1u << bits) - 1;
   const Pair<std::uint32_t> from = words.get((low * wordStride + column) / 2), to = words.get((high * wordStride + column) / 2);
   return fusedHalves(scales, funnel(from.v[0], to.v[0], bit % 32) & mask, funnel(from.v[1], to.v[1], bit % 32) & mask, zeros);
-}
-
-// Two neighbouring halves of a row; 0 beyond the last column.
-NIBBLE_DEVICE std::uint32_t halfPair(const std::uint16_t* row, std::size_t n, std::size_t columns) {
-  const std::uint32_t low = n < columns ? load(row + n) : 0u, high = n + 1 < columns ? load(row + n + 1) : 0u;
-  return low | high << 16;
 }
 
 template <unsigned eights>
@@ -96,8 +112,6 @@ NIBBLE_KERNEL NIBBLE_THREADS(128)
   const ColumnTile tile = load(packed.tiles + blockX());
   const std::size_t chunks = paddedColumns / tileColumns, begin = chunks * blockY() / gridY(),
                     end = chunks * (blockY() + 1) / gridY();
-  const std::uint16_t* scaleRow = packed.scales + tile.v[1] * packed.outputs;
-  const std::uint16_t* zeroRow = packed.zeros + tile.v[1] * packed.outputs;
   float sums[2][eights][4] = {};
   for (unsigned s = 0; s + 1 < stages; ++s) stageChunk<eights, aligned>(packed, tile, dy, paddedColumns, begin, begin + s, end);
   for (std::size_t chunk = begin; chunk < end; ++chunk) {
@@ -107,11 +121,12 @@ NIBBLE_KERNEL NIBBLE_THREADS(128)
     const std::size_t offset = (chunk - begin) % stages * stageBytes<eights>;
     const Shared<Pair<std::uint32_t>> words(offset, 8 * wordStride / 2);
     const Shared<std::uint32_t> gradients(offset + tileWordBytes, eights * 8 * gradientStride / 2);
+    const Shared<std::uint32_t> parameters(offset + parametersAt<eights>, tileColumns);
     const unsigned column = warp * 16 + 2 * t4;  // of the chunk: this lane's pairs are here and 8 further
     std::uint32_t scales[2], zeros[2];
     for (unsigned c = 0; c < 2; ++c) {
-      scales[c] = halfPair(scaleRow, chunk * tileColumns + column + 8 * c, packed.outputs);
-      zeros[c] = halfPair(zeroRow, chunk * tileColumns + column + 8 * c, packed.outputs);
+      scales[c] = parameters.get(column / 2 + 4 * c);
+      zeros[c] = parameters.get(tileColumns / 2 + column / 2 + 4 * c);
     }
 #pragma unroll
     for (unsigned half = 0; half < 2; ++half) {
@@ -134,7 +149,8 @@ NIBBLE_KERNEL NIBBLE_THREADS(128)
 
 template <unsigned eights>
 Outcome launchBack(const PackedColumns& packed, const std::uint16_t* dy, std::size_t rows, float* parts, Stream stream) {
-  const bool aligned = packed.outputs % 4 == 0 && isAligned(packed.words, 16);
+  const bool aligned =
+      packed.outputs % 8 == 0 && isAligned(packed.words, 16) && isAligned(packed.scales, 16) && isAligned(packed.zeros, 16);
   const GridSize grid{static_cast<unsigned>(packed.tileCount), static_cast<unsigned>(sharesOf(packed))};
   return launch(aligned ? multiplyBack<eights, true> : multiplyBack<eights, false>, grid, tileThreads, sharedBytes<eights>,
                 stream, packed, dy, rows, paddedOutputs(packed), parts);

@@ -5,6 +5,7 @@
 //
 //     words  row r   |n n+1 ... n+31|      `bits` loads of 128 bytes a warp
 //     out    row k   |n n+1 ... n+31|      32 stores of 64 bytes, to row order[k]: the order moves whole rows
+//     order          |k0 ... k0 + 31|      one load of 128 bytes a warp, an entry a lane, shuffled to all
 //
 // Bytes: bits / 8 read and 2 written for each weight; scales and zeros once for each tile.
 //
@@ -23,39 +24,42 @@ namespace {
 constexpr unsigned threads = 128;
 
 template <unsigned bits>
-NIBBLE_DEVICE void decodeTile(const PackedColumns& packed, const ColumnTile& tile, std::size_t n, std::uint16_t* weights) {
+NIBBLE_DEVICE void decodeTile(const PackedColumns& packed, const ColumnTile& tile, std::size_t n, bool inside,
+                              std::uint16_t* weights) {
   std::uint32_t words[bits];
 #pragma unroll
   for (unsigned r = 0; r < bits; ++r) words[r] = loadOnce(packed.words + (tile.v[0] + r) * packed.outputs + n);
   const std::uint16_t scale = load(packed.scales + tile.v[1] * packed.outputs + n);
   const std::uint16_t zero = load(packed.zeros + tile.v[1] * packed.outputs + n);
+  const std::uint32_t stored = tile.v[3] * 32 + threadIndex() % 32;
+  const std::uint32_t channel = packed.order != nullptr ? load(packed.order + stored) : stored;
 #pragma unroll
   for (unsigned k = 0; k < 32; ++k) {
     const unsigned bit = k * bits, low = bit / 32, high = low + 1 < bits ? low + 1 : low;
     const unsigned code = funnel(words[low], words[high], bit % 32) & ((1u << bits) - 1);
-    const std::size_t stored = std::size_t{tile.v[3]} * 32 + k;
-    const std::size_t row = packed.order != nullptr ? load(packed.order + stored) : stored;
-    store(weights + row * packed.outputs + n, fusedHalf(scale, code, zero));
+    const std::size_t row = shuffleFrom(channel, k);
+    if (inside) store(weights + row * packed.outputs + n, fusedHalf(scale, code, zero));
   }
 }
 
 NIBBLE_KERNEL NIBBLE_THREADS(128) decodeColumns(PackedColumns packed, std::uint16_t* weights) {
-  const std::size_t n = std::size_t{blockY()} * threads + threadIndex();
-  if (n >= packed.outputs) return;
+  const std::size_t mine = std::size_t{blockY()} * threads + threadIndex();
+  const bool inside = mine < packed.outputs;
+  const std::size_t n = inside ? mine : packed.outputs - 1;  // idle lanes read along, for the shuffles
   const ColumnTile tile = load(packed.tiles + blockX());
   switch (tile.v[2]) {
     case 2:
-      return decodeTile<2>(packed, tile, n, weights);
+      return decodeTile<2>(packed, tile, n, inside, weights);
     case 3:
-      return decodeTile<3>(packed, tile, n, weights);
+      return decodeTile<3>(packed, tile, n, inside, weights);
     case 4:
-      return decodeTile<4>(packed, tile, n, weights);
+      return decodeTile<4>(packed, tile, n, inside, weights);
     case 5:
-      return decodeTile<5>(packed, tile, n, weights);
+      return decodeTile<5>(packed, tile, n, inside, weights);
     case 6:
-      return decodeTile<6>(packed, tile, n, weights);
+      return decodeTile<6>(packed, tile, n, inside, weights);
     default:
-      return decodeTile<8>(packed, tile, n, weights);
+      return decodeTile<8>(packed, tile, n, inside, weights);
   }
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Tiling. A block of 256 threads takes 8192 neighbouring elements, in pieces of 256 x 4 (or 256 x 1 where pointers are odd):
+// Tiling. A block of 256 threads takes 8192 neighbouring elements (32768 where it counts), in pieces of 256 x 4 (or 256 x 1
+// where pointers are odd):
 //
 //     block b   |<- 256 threads x 16 bytes ->| x 8        registers -> warp -> shared memory -> parts[b]
 //
-// One block then adds the parts, thread t those of blocks t, t + 256, ...: the order depends on nothing but the count.
+// One block then adds the parts, thread t those of blocks t, t + 256, ...: the order depends on nothing but the count. They
+// are loaded side by side, through shared memory.
 // Bytes: 8 read for each pair (4 for a histogram of values, 1 for codes); 40 written for each 8192 pairs.
 // Counts are kept in shared memory and added to global memory once a block. Their bank conflicts depend on the data.
 //
@@ -19,12 +21,12 @@
 namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 namespace {
 
-constexpr std::size_t blockElements = 8192;
+constexpr std::size_t blockElements = 8192, countedElements = 4 * blockElements;
 
-template <unsigned width, class Body>
+template <unsigned width, std::size_t elements = blockElements, class Body>
 NIBBLE_DEVICE void forBlock(std::size_t count, Body body) {
-  const std::size_t begin = std::size_t{blockX()} * blockElements;
-  const std::size_t end = count - begin < blockElements ? count : begin + blockElements;
+  const std::size_t begin = std::size_t{blockX()} * elements;
+  const std::size_t end = count - begin < elements ? count : begin + elements;
   for (std::size_t i = begin + threadIndex() * width; i < end; i += sumThreads * width) body(i);
 }
 
@@ -46,15 +48,20 @@ NIBBLE_KERNEL NIBBLE_THREADS(256)
 
 NIBBLE_KERNEL NIBBLE_THREADS(256) addSums(const double* parts, std::size_t blocks, double* out) {
   double sums[sumFields] = {};
-  for (std::size_t b = threadIndex(); b < blocks; b += sumThreads)
-    for (std::size_t i = 0; i < sumFields; ++i) {
-      const double part = load(parts + b * sumFields + i);
+  const Shared<double> all(0, sumThreads * sumFields);
+  for (std::size_t first = 0; first < blocks; first += sumThreads) {
+    const std::size_t here = blocks - first < sumThreads ? blocks - first : sumThreads;
+    for (std::size_t j = threadIndex(); j < here * sumFields; j += sumThreads) all.set(j, load(parts + first * sumFields + j));
+    syncThreads();
+    for (std::size_t i = 0; i < sumFields && threadIndex() < here; ++i) {
+      const double part = all.get(threadIndex() * sumFields + i);
       if (i + 1 < sumFields)
         sums[i] += part;
       else
         sums[i] = part > sums[i] ? part : sums[i];
     }
-  const Shared<double> all(0, sumThreads * sumFields);
+    syncThreads();
+  }
   for (std::size_t i = 0; i < sumFields; ++i) all.set(i * sumThreads + threadIndex(), sums[i]);
   for (unsigned half = sumThreads / 2; half > 0; half /= 2) {
     syncThreads();
@@ -73,7 +80,7 @@ NIBBLE_KERNEL NIBBLE_THREADS(256) countValues(const float* values, const float* 
                                               std::size_t bins, std::uint64_t* out) {
   clearBins(0, bins);
   const Shared<std::uint32_t> counts(0, bins);
-  forBlock<width>(count, [&](std::size_t i) {
+  forBlock<width, countedElements>(count, [&](std::size_t i) {
     if constexpr (width == 4) {
       const Quad<float> w = loadOnce(reinterpret_cast<const Quad<float>*>(values + i));
       Quad<float> r{};
@@ -91,7 +98,7 @@ template <unsigned width>
 NIBBLE_KERNEL NIBBLE_THREADS(256) countCodes(const std::uint8_t* codes, std::size_t count, std::uint64_t* out) {
   clearBins(0, 256);
   const Shared<std::uint32_t> counts(0, 256);
-  forBlock<width>(count, [&](std::size_t i) {
+  forBlock<width, countedElements>(count, [&](std::size_t i) {
     if constexpr (width == 4) {
       const std::uint32_t word = loadOnce(reinterpret_cast<const std::uint32_t*>(codes + i));
       for (unsigned k = 0; k < 4; ++k) counts.add(word >> (8 * k) & 0xFFu, 1u);
@@ -117,8 +124,8 @@ NIBBLE_KERNEL NIBBLE_THREADS(256) findNonFinite(const float* values, std::size_t
   if (found < count) leastAtomically(first, found);
 }
 
-Outcome blocksFor(std::size_t count, unsigned* blocks) {
-  const std::size_t wanted = ceilDiv(count, blockElements);
+Outcome blocksFor(std::size_t count, unsigned* blocks, std::size_t elements = blockElements) {
+  const std::size_t wanted = ceilDiv(count, elements);
   if (wanted > largestGridX) return Outcome::failed(Fault::BadCall, "too many elements at once");
   *blocks = static_cast<unsigned>(wanted);
   return {};
@@ -152,7 +159,7 @@ Outcome launchHistogram(const float* values, const float* reconstructed, std::si
                         std::size_t bins, std::uint64_t* counts, Stream stream) {
   unsigned blocks = 0;
   if (bins == 0 || bins > mostBins) return Outcome::failed(Fault::BadCall, "a histogram of too many bins");
-  Outcome outcome = blocksFor(count, &blocks);
+  Outcome outcome = blocksFor(count, &blocks, countedElements);
   if (!outcome.ok() || blocks == 0) return outcome;
   const bool quads = isAligned(values, 16) && (reconstructed == nullptr || isAligned(reconstructed, 16)) && count % 4 == 0;
   const auto kernel = reconstructed != nullptr ? (quads ? countValues<4, true> : countValues<1, true>)
@@ -163,7 +170,7 @@ Outcome launchHistogram(const float* values, const float* reconstructed, std::si
 
 Outcome launchOccupancy(const std::uint8_t* codes, std::size_t count, std::uint64_t* counts, Stream stream) {
   unsigned blocks = 0;
-  Outcome outcome = blocksFor(count, &blocks);
+  Outcome outcome = blocksFor(count, &blocks, countedElements);
   if (!outcome.ok() || blocks == 0) return outcome;
   const bool words = isAligned(codes, 4) && count % 4 == 0;
   return launch(words ? countCodes<4> : countCodes<1>, {blocks, 1}, sumThreads, 256 * sizeof(std::uint32_t), stream, codes,

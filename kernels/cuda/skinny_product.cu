@@ -6,7 +6,8 @@
 //     warp w    columns 16 w ..: codes -> halves in registers (a), x (b):  2 x rows / 8 tile products each stage
 //     sums      16 columns x rows in registers, float32 -> parts[run, row, column], which addParts adds in order
 //
-// Scales are folded into the halves, so that the weights are exactly those of MBWQ. Zeros and scales: when the group changes.
+// Scales are folded into the halves, so that the weights are exactly those of MBWQ. Zeros and scales: when the group changes,
+// a warp's sixteen at once, shuffled to the lanes.
 // Bytes: bits / 8 for each weight, once, whatever the rows; x (2 bytes a number) once for each 64 columns, from the second
 // cache.
 //
@@ -63,10 +64,12 @@ NIBBLE_KERNEL NIBBLE_THREADS(128) multiplyTiles(PackedColumns packed, const std:
     const ColumnTile tile = load(packed.tiles + t);
     if (tile.v[1] != group) {
       group = tile.v[1];
+      const std::size_t n = first + warp * 16 + lane % 16, place = group * packed.outputs + n;
+      const std::uint32_t scales = n < packed.outputs ? load(packed.scales + place) * 0x10001u : 0,
+                          zeros = n < packed.outputs ? load(packed.zeros + place) * 0x10001u : 0;
       for (unsigned c = 0; c < 2; ++c) {
-        const std::size_t n = first + warp * 16 + g + 8 * c, place = group * packed.outputs + n;
-        scale[c] = n < packed.outputs ? load(packed.scales + place) * 0x10001u : 0;
-        zero[c] = n < packed.outputs ? load(packed.zeros + place) * 0x10001u : 0;
+        scale[c] = shuffleFrom(scales, g + 8 * c);
+        zero[c] = shuffleFrom(zeros, g + 8 * c);
       }
     }
     const std::size_t offset = (t - run.v[0]) % stages * stageBytes<eights>;

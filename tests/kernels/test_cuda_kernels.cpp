@@ -229,22 +229,27 @@ class TestCudaKernels : public QObject {
     for (int i = 0; i < caseCount(); ++i) {
       Chance chance(static_cast<unsigned>(i));
       emulatorSettings().seed = static_cast<unsigned>(i % 4);
-      const GroupCase groups(chance, em::longestQuantizeGroup, true);
+      // Many groups: several blocks where errors are counted, each of several rounds.
+      const GroupCase groups = i % 8 == 3 ? GroupCase(chance, chance.between(1, 40), chance.between(60, 200), false)
+                                          : GroupCase(chance, em::longestQuantizeGroup, true);
       const std::string& text = groups.text;
       em::AffineCodes how = howOf(chance);
       if (how.rule == CodeRule::MultiplyAddRound) how.rule = CodeRule::DivideRoundAdd;
       const Parameters p = parametersFor(groups.host, how);
       Bytes codes(groups.weights.size());
-      const ErrorSums host =
-          hostBackend().encodeAffineMeasured(groups.host, how.rule, how.spelling, p.scale.data(), p.zero.data(),
-                                             static_cast<int>(how.maxCode), p.valueScale.data(), codes.data(), {});
+      std::vector<std::uint64_t> counts(chance.one(2) ? 0 : chance.between(1, 600));
+      const ErrorSums host = hostBackend().encodeAffineMeasured(groups.host, how.rule, how.spelling, p.scale.data(),
+                                                                p.zero.data(), static_cast<int>(how.maxCode),
+                                                                p.valueScale.data(), codes.data(), {-0.01f, 0.01f, counts});
       DeviceArray<float> scale("scale", p.scale.size()), zero("zero", p.zero.size());
       DeviceArray<std::uint8_t> out("codes", codes.size(), chance.below(4));
       DeviceArray<double> parts("parts", em::encodeScratch(groups.device)), sums("sums", em::sumFields);
-      em::Measure measure;
-      measure.parts = parts.data();
-      measure.sums = sums.data();
+      DeviceArray<std::uint64_t> outCounts("counts", counts.size());
+      std::fill_n(outCounts.data(), counts.size(), 0);
+      const em::Measure measure{parts.data(),  sums.data(), counts.empty() ? nullptr : outCounts.data(),
+                                counts.size(), -0.01f,      0.01f};
       RUN(em::launchQuantize(groups.device, how, scale.data(), zero.data(), out.data(), measure, stream.handle()));
+      HOLDS("counts", outCounts.values() == counts);
       HOLDS("scales", sameBits(scale.values(), p.scale));
       HOLDS("zeros", sameBits(zero.values(), p.zero));
       HOLDS("codes", sameBits(out.values(), codes));

@@ -2,11 +2,11 @@
 // What the kernels move, counted by the emulator: bytes moved (32-byte sectors of every warp access, no cache assumed) over
 // bytes needed, sector efficiency, bank conflicts, shared memory against the bound the source states. Printed as a table; no
 // time was measured on a GPU. Bounds: weight bytes of products 1.05 x, round to nearest reads 1.02 x, decoding writes 1.02 x,
-// conflicts 5 % of passes through shared memory, sectors of weights and partial sums 95 % used. Without a cache a word that
-// codes of two threads straddle is moved twice, and a number for each group moves a whole sector: such rows are printed, not
-// bounded.
+// sectors of every kernel 95 % used, conflicts 5 % of passes through shared memory. Products read their activations once for
+// each block of weights, from the second cache on a device: without a cache, what they move is above what they need.
 #include "kernels/cuda/columns.h"
 #include "kernels/cuda/decode.h"
+#include "kernels/cuda/decode_blocks.h"
 #include "kernels/cuda/encode.h"
 #include "kernels/cuda/half_quadratic.h"
 #include "kernels/cuda/measure.h"
@@ -49,17 +49,17 @@ class TestCudaTraffic : public QObject {
     std::size_t bound = 0;
     for (const auto& [kernel, stated] : kernelBounds(source)) bound = std::max<std::size_t>(bound, stated.sharedBytes);
     if (counters.largestShared > bound) qFatal("%s takes %zu bytes of shared memory", name, counters.largestShared);
+    if (total.efficiency() < 0.95 || counters.conflictShare() > 0.05) m_wasteful += std::string(name) + "; ";
     return counters;
   }
   static double ratio(const nibble::test::Traffic& traffic, double needed) {
     return static_cast<double>(traffic.moved()) / needed;
   }
-  static void holdsBounds(const Counters& counters) {
-    QVERIFY(counters.total().efficiency() >= 0.95);
-    QVERIFY(counters.conflictShare() <= 0.05);
-  }
+  std::string m_wasteful;  // rows with less than 95 % of their sectors used or more than 5 % conflicts
 
  private slots:
+  void init() { m_wasteful.clear(); }
+  void cleanup() { QCOMPARE(QString::fromStdString(m_wasteful), QString()); }
   void initTestCase() {
     for (float& w : weights) w = 0.05f * chance.normal();
     std::printf("%-34s %10s %10s %10s %11s %11s   (counted by emulation; no timing was measured on a GPU)\n", "kernel",
@@ -73,7 +73,6 @@ class TestCudaTraffic : public QObject {
         em::launchRanges(GroupView::contiguous(w.data(), groups, group), low.data(), high.data(), nullptr, stream.handle());
     Counters counters = measure("ranges", "ranges.cu", queued, 4.0 * count + 8.0 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
-    holdsBounds(counters);
   }
 
   void quantize() {
@@ -90,12 +89,29 @@ class TestCudaTraffic : public QObject {
                                 5.0 * count + 8.0 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
     QVERIFY(ratio(counters.written["codes"], 1.0 * count) <= 1.02);
-    QVERIFY(counters.conflictShare() <= 0.05);
     const em::Measure binned{parts.data(), sums.data(), counts.data(), 512, -0.01f, 0.01f};
     counters = measure("quantize, sums and histogram", "encode.cu",
                        em::launchQuantize(view, {}, scale.data(), zero.data(), codes.data(), binned, stream.handle()),
                        5.0 * count + 8.0 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
+    QVERIFY(ratio(counters.total(), 5.0 * count + 8.0 * groups) <= 1.2);  // 4 KiB of counts for each 64 groups
+    counters =
+        measure("encode with given parameters", "encode.cu",
+                em::launchEncode(view, {}, scale.data(), zero.data(), scale.data(), codes.data(), &plain, stream.handle()),
+                5.0 * count + 12.0 * groups);
+    QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
+    QVERIFY(ratio(counters.written["codes"], 1.0 * count) <= 1.02);
+  }
+
+  void counts() {
+    const DeviceArray<float> w("weights", weights);
+    DeviceArray<std::uint64_t> bins("counts", 512);
+    std::fill_n(bins.data(), 512, 0);
+    const Counters counters =
+        measure("histogram, 512 bins", "measure.cu",
+                em::launchHistogram(w.data(), nullptr, count, Binning(-0.05f, 0.05f, 512), 512, bins.data(), stream.handle()),
+                4.0 * count + 2 * 8.0 * 512);
+    QVERIFY(ratio(counters.total(), 4.0 * count) <= 1.06);
   }
 
   void levels() {
@@ -108,7 +124,6 @@ class TestCudaTraffic : public QObject {
                                                            thresholds.data(), 15, ranks.data(), codes.data(), stream.handle()),
                                 5.0 * count + 4.0 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
-    QVERIFY(counters.conflictShare() <= 0.05);
   }
 
   void errorSums() {
@@ -117,7 +132,6 @@ class TestCudaTraffic : public QObject {
     const Counters counters =
         measure("error sums", "measure.cu",
                 em::launchErrorSums(w.data(), r.data(), count, scratch.data(), sums.data(), stream.handle()), 8.0 * count);
-    holdsBounds(counters);
     QVERIFY(ratio(counters.total(), 8.0 * count) <= 1.02);
   }
 
@@ -135,7 +149,6 @@ class TestCudaTraffic : public QObject {
                                         errors.data(), rest.data(), scratch.data(), stream.handle()),
                 4.0 * count + 16.0 * groups + 2 * 8.0 * 4 * groups);
     QVERIFY(ratio(counters.read["weights"], 4.0 * count) <= 1.02);
-    QVERIFY(counters.conflictShare() <= 0.05);
   }
 
   void decode() {
@@ -151,6 +164,27 @@ class TestCudaTraffic : public QObject {
                            {em::Spelling::ScaleMinusZero, scale.data(), zero.data(), nullptr, 0}, out.data(), stream.handle()),
           4.0 * count + codeBytes + 8.0 * groups);
       QVERIFY(ratio(counters.written["out"], 4.0 * count) <= 1.02);
+      QVERIFY(ratio(counters.read["packed"], codeBytes) <= 1.02);
+    }
+    // HQQ: 64 columns, a parameter for each row.
+    const DeviceArray<float> rowScale("scale", std::vector<float>(count / 64, 0.1f)),
+        rowZero("zero", std::vector<float>(count / 64, 7.0f));
+    Counters counters =
+        measure("decode, 4 bits interleaved", "decode.cu",
+                em::launchDecodeInterleaved(4, bytes.data(), count / 64, 64, true,
+                                            {em::Spelling::ScaleMinusZero, rowScale.data(), rowZero.data(), nullptr, 0},
+                                            out.data(), stream.handle()),
+                4.5 * count + 8.0 * count / 64);
+    QVERIFY(ratio(counters.written["out"], 4.0 * count) <= 1.02);
+    for (const auto& [name, type] : {std::pair{"decode, q4_0", BlockType::Q4_0}, std::pair{"decode, q8_0", BlockType::Q8_0},
+                                     std::pair{"decode, q4_k", BlockType::Q4_K}, std::pair{"decode, q6_k", BlockType::Q6_K}}) {
+      const std::size_t blocks = count / blockShape(type).weights, needed = blocks * blockShape(type).bytes;
+      const DeviceArray<std::uint8_t> packedBlocks("blocks", std::vector<std::uint8_t>(needed, 0x21));
+      counters = measure(name, "decode_blocks.cu",
+                         em::launchDecodeBlocks(type, packedBlocks.data(), blocks, out.data(), stream.handle()),
+                         4.0 * count + static_cast<double>(needed));
+      QVERIFY(ratio(counters.written["out"], 4.0 * count) <= 1.02);
+      QVERIFY(ratio(counters.read["blocks"], static_cast<double>(needed)) <= 1.06);  // strips of 26.25 sectors, at worst
     }
   }
 
@@ -180,8 +214,6 @@ class TestCudaTraffic : public QObject {
       const double needed = wordBytes + 4.0 * static_cast<double>(parameters);
       const auto holds = [&](Counters counters, const char* parts) {
         QVERIFY(ratio(counters.read["words"], wordBytes) <= 1.05);
-        QVERIFY(counters.read["words"].efficiency() >= 0.95);
-        QVERIFY(counters.conflictShare() <= 0.05);
         QVERIFY(counters.written[parts].efficiency() >= 0.95);
       };
       for (const std::size_t rows : {1, 4, 16}) {
@@ -197,6 +229,16 @@ class TestCudaTraffic : public QObject {
                       needed + 4.0 * static_cast<double>(rows * (512 + outputs))),
               "parts");
       }
+      std::vector<std::uint32_t> channels(512);
+      for (std::uint32_t k = 0; k < 512; ++k) channels[k] = k * 77 % 512;
+      const DeviceArray<std::uint32_t> order("order", channels);
+      em::PackedColumns ordered = packed;
+      ordered.order = order.data();
+      DeviceArray<std::uint16_t> decoded("decoded", 512 * outputs);
+      Counters counters =
+          measure((std::string("decode to halves, ") + name).c_str(), "columns.cu",
+                  em::launchDecodeColumns(ordered, decoded.data(), stream.handle()), needed + 2.0 * 512 * outputs + 4.0 * 512);
+      QVERIFY(ratio(counters.written["decoded"], 2.0 * 512 * outputs) <= 1.02);
       const DeviceArray<float> dy("dy", std::vector<float>(16 * outputs, 0.5f));
       DeviceArray<float> dx("dx", 16 * 512), scratch("parts", em::backwardScratch(packed, 16));
       DeviceArray<std::uint16_t> halves("halves", em::backwardHalves(packed, 16));
