@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // minmax against reference document 000 (data/seed000_qdora.json): codes, words, scales and minima of its example, the packing
-// of ten 3-bit codes, the build-up example; then tails and constant groups.
+// of ten 3-bit codes, the build-up example; then tails and constant groups. And affine against MLX (data/mlx_affine.json): the
+// bytes of its file, the floats it decodes.
+#include "core/formats/format.h"
 #include "core/quant/decode.h"
 #include "core/quant/layout.h"
 #include "core/run/choice.h"
@@ -8,6 +10,7 @@
 #include "tests/support/golden.h"
 
 #include <QTest>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -134,6 +137,48 @@ class TestMinmaxGolden : public QObject {
     QCOMPARE(bitsPerWeight(*outcomeOf(tensor, "minmax").quantized), 3.2 + 0.5);
     // Six 5-bit codes a word, the last word filled: ceil(40960 / 6) words.
     QCOMPARE(bitsPerWeight(*outcomeOf(tensor, "minmax:bits=5,group=128,params=f32").quantized), 6827 * 32.0 / 40960 + 0.5);
+  }
+
+  void affineAsMlx_data() {
+    QTest::addColumn<int>("index");
+    const json golden = test::loadJson("mlx_affine.json");
+    for (std::size_t i = 0; i < golden["cases"].size(); ++i)
+      QTest::newRow(golden["cases"][i]["name"].get<std::string>().c_str()) << static_cast<int>(i);
+  }
+  void affineAsMlx() {
+    QFETCH(int, index);
+    static const json golden = test::loadJson("mlx_affine.json");
+    const json &row = golden["cases"][static_cast<std::size_t>(index)], &settings = row["settings"], &expect = row["expect"];
+    const Tensor tensor = Tensor::fromFloats("m.weight", {6, 128}, test::floatsFromJson(golden["weights"]));
+    const std::string params = settings["params"];
+    const int bits = settings["bits"], group = settings["group"];
+    const Outcome outcome = outcomeOf(tensor, "affine:bits=" + std::to_string(bits) + ",group=" + std::to_string(group) + ",params=" + params);
+    const auto arrays = findFormat("mlx")->pack({"m.weight", outcome.quantized.get(), std::nullopt});
+    QVERIFY2(arrays.has_value(), arrays ? "" : arrays.error().message.c_str());
+    QCOMPARE(arrays->size(), std::size_t{3});
+    std::size_t i = 0;
+    for (const auto& [name, hex, shape] : {std::tuple{"m.weight", "weight_hex", "weight_shape"}, {"m.scales", "scales_hex", "groups_shape"},
+                                          {"m.biases", "biases_hex", "groups_shape"}}) {
+      const RawTensor& array = (*arrays)[i++];
+      QCOMPARE(array.name, std::string(name));
+      QCOMPARE(array.shape, expect[shape].get<Shape>());
+      const auto wanted = test::bytesFromHex(expect[hex]);
+      QCOMPARE(array.bytes().size(), wanted.size());
+      QVERIFY2(std::memcmp(array.bytes().data(), wanted.data(), wanted.size()) == 0, name);
+    }
+    const auto decoded = decodeAll(*outcome.quantized);
+    const auto raw = test::bytesFromHex(expect["decoded_hex"]);
+    const std::size_t width = params == "f32" ? 4 : 2;
+    QCOMPARE(raw.size(), decoded.size() * width);
+    for (std::size_t k = 0; k < decoded.size(); ++k) {
+      std::uint32_t pattern = 0;
+      std::memcpy(&pattern, raw.data() + k * width, width);
+      const float theirs = params == "f16"    ? kernels::halfToFloat(static_cast<std::uint16_t>(pattern))
+                           : params == "bf16" ? std::bit_cast<float>(pattern << 16)
+                                              : std::bit_cast<float>(pattern);
+      QCOMPARE(decoded[k], theirs);
+    }
+    QCOMPARE(bitsPerWeight(*outcome.quantized), bits + (params == "f32" ? 64.0 : 32.0) / group);
   }
 
   void sameOnEveryBackend() {

@@ -15,6 +15,7 @@ import unittest
 try:
     import numpy as np
     import torch
+    from safetensors.numpy import save_file
     from support import CHECKED, SAMPLE, TENSOR, Peer, cli, count, tensors_of
 except ImportError as missing:
     print(f"SKIP   : peers need numpy, torch and safetensors: {missing}")
@@ -273,11 +274,32 @@ class Mlx(Peer):
         super().setUp()
         self.mx = mlx.core
 
+    def test_same_words_on_new_data(self):
+        """affine is MLX's own quantizer: words, scales and biases are the bytes that it gives, at its 4.5 bits a weight."""
+        source, values = self.random_source((64, 512), 21)
+        types = {"f16": self.mx.float16, "bf16": self.mx.bfloat16, "f32": self.mx.float32}
+        for bits in (2, 3, 4, 5, 6, 8):
+            for group, params in ((32, "bf16"), (64, "f16"), (128, "f32")):
+                with self.subTest(bits=bits, group=group, params=params):
+                    weights = self.mx.array(values).astype(types[params]).astype(self.mx.float32)
+                    save_file({"w.weight": np.array(weights)}, source)
+                    out = self.path / "written.safetensors"
+                    scheme = f"affine:bits={bits},group={group},params={params}"
+                    result = cli("export", source, scheme, "--format", "mlx", "--tensor", "w.weight", "--out", out, "--json")
+                    self.assertEqual(result["bitsPerWeight"], bits + (64 if params == "f32" else 32) / group)
+                    ours = self.mx.load(str(out))
+                    theirs = self.mx.quantize(weights.astype(types[params]), group_size=group, bits=bits)
+                    for part, wanted in zip(("weight", "scales", "biases"), theirs):
+                        self.assertEqual(ours["w." + part].dtype, wanted.dtype)
+                        self.assertTrue(bool(self.mx.array_equal(ours["w." + part], wanted)), part)
+                    out.unlink()
+                    count("mlx's quantizer", values)
+
     def test_library_decodes_what_was_written(self):
         cases = [(f"minmax:bits={b},group={g},params={p}", b, g, "affine")
                  for b, g, p in [(2, 64, "f16"), (3, 64, "f16"), (4, 32, "bf16"), (4, 64, "f16"), (5, 32, "f32"), (6, 64, "f16"), (8, 128, "f16")]]
         cases += [("uniform:bits=4,granularity=group,group=64,symmetric=false", 4, 64, "affine"),
-                  ("mxfp4", 4, 32, "mxfp4"), ("mxfp8", 8, 32, "mxfp8"), ("nvfp4:global=false", 4, 16, "nvfp4")]
+                  ("affine", 4, 64, "affine"), ("affine:bits=6,group=32,params=bf16", 6, 32, "affine"), ("mxfp4", 4, 32, "mxfp4"), ("mxfp8", 8, 32, "mxfp8"), ("nvfp4:global=false", 4, 16, "nvfp4")]
         for scheme, bits, group, mode in cases:
             with self.subTest(scheme=scheme):
                 source = self.path / "written.safetensors"
