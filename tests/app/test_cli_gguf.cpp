@@ -257,6 +257,41 @@ class TestCliGguf : public QObject {
     for (const auto& [key, value] : joined->metadata()) QVERIFY2(!key.starts_with("split."), key.c_str());
   }
 
+  // A stack of experts is packed whole; each matrix of it opens by NAME[e].
+  void matricesOfAStack() {
+    const std::string name = "blk.0.ffn_gate_exps.weight";
+    const auto weights = someWeights(3 * 32 * 256);
+    {
+      auto source = AtomicFile::create(file("experts.safetensors").toStdString());
+      QVERIFY(source && writeSafetensors(*source, {floatArray(name, {3, 32, 256}, weights)}) && source->commit());
+    }
+    const QString stack = QString::fromStdString(name), packed = file("experts.gguf");
+    const Ran ran = runCli({"export", file("experts.safetensors"), "q4_k", "--tensor", stack, "--format", "gguf", "--out", packed, "--json"});
+    QVERIFY2(ran.status == 0, ran.err.constData());
+    const auto listed = runCli({"info", packed, "--json"}).json()["tensors"];
+    QCOMPARE(listed.size(), std::size_t{1});
+    QCOMPARE(listed[0]["shape"], nlohmann::json({3, 32, 256}));
+    QCOMPARE(listed[0]["bitsPerWeight"].get<double>(), 4.5);
+    const auto decoded = [&](const QString& tensor) {
+      const Ran done = runCli({"decode", packed, "--tensor", tensor, "--out", file("e.npy"), "--json"});
+      return done.status == 0 ? opened(file("e.npy"))->read(std::size_t{0})->readAll().value() : std::vector<float>{};
+    };
+    const auto whole = decoded(stack);
+    QCOMPARE(whole.size(), weights.size());
+    for (std::size_t e = 0; e < 3; ++e) {
+      const auto one = decoded(stack + QString("[%1]").arg(e));
+      QCOMPARE(one.size(), whole.size() / 3);
+      QVERIFY(std::equal(one.begin(), one.end(), whole.begin() + static_cast<std::ptrdiff_t>(e * one.size())));
+    }
+    const Ran bits = runCli({"inspect", packed, "--tensor", stack + "[2]", "--row", "31", "--column", "200", "--json"});
+    QVERIFY2(bits.status == 0, bits.err.constData());
+    QCOMPARE(bits.json()["value"].get<float>(), whole[(2 * 32 + 31) * 256 + 200]);
+    const auto rows = runCli({"compare", packed, "float:type=f32", "--json"}).json()["candidates"];
+    QCOMPARE(rows.size(), std::size_t{3});
+    QCOMPARE(rows[2]["tensor"], nlohmann::json(name + "[2]"));
+    QCOMPARE(runCli({"decode", packed, "--tensor", stack + "[3]", "--out", file("e.npy")}).status, 1);
+  }
+
   void brokenFilesAreRefused() {
     const Ran ran = runCli({"info", QString::fromStdString(dataPath("gguf/malformed/overlapping_tensors.gguf").string())});
     QCOMPARE(ran.status, 1);

@@ -76,6 +76,10 @@ class GgufFormat final : public Format {
   [[nodiscard]] Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer) const override {
     return gguf::read(checkpoint, layer);
   }
+  [[nodiscard]] Result<QuantizedTensor> readMatrix(const Checkpoint& checkpoint, const PackedLayer& layer,
+                                                   std::uint64_t index) const override {
+    return gguf::readMatrix(checkpoint, layer, index);
+  }
   [[nodiscard]] Result<std::vector<float>> proofDecode(const std::filesystem::path& file, const std::string& name) const override {
     return proof::decodeGguf(file, name);
   }

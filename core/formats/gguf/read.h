@@ -12,6 +12,8 @@ namespace nibble::formats::gguf {
 Shape weightShape(const TensorEntry& entry);
 
 std::vector<PackedLayer> detect(const Checkpoint& checkpoint);
+// One matrix of a stack [experts, out, in].
+Result<QuantizedTensor> readMatrix(const Checkpoint& checkpoint, const PackedLayer& layer, std::uint64_t index);
 Result<QuantizedTensor> read(const Checkpoint& checkpoint, const PackedLayer& layer);
 
 }  // namespace nibble::formats::gguf
