@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Packed bytes against the reference implementations': words of GPTQ (auto-gptq) and AWQ (autoawq), W_q of hqq, codes and absmax of bitsandbytes,
+// Packed bytes against the reference implementations': words of GPTQ (auto-gptq), AWQ (autoawq) and compressed-tensors, W_q of hqq, codes and absmax of bitsandbytes,
 // the printed words of reference document 000. The tensors are built from the golden codes and numbers, not from our schemes.
 #include "core/formats/format.h"
 #include "core/quant/layout.h"
@@ -141,6 +141,71 @@ class TestFormatGolden : public QObject {
     const auto layout = format->layout(tensor);
     for (std::uint64_t word = 0; word < layout->sizeBytes() / 4; word += 7)
       QCOMPARE(layout->codesIn(word, tensor.weightCount()).size(), std::size_t{8});
+  }
+
+  // A zero point of 0 has no place in version 1; version 2 keeps it.
+  void gptqZeroPointsOfZero() {
+    const Json row = test::loadJson("ct_pack.json")["gptq_underflow"];
+    const auto zeros = test::floatsFromJson(row["zeros"]);
+    QuantizedTensor tensor = integerTensor(zeros.size(), 32, std::vector<std::uint8_t>(zeros.size() * 32, 3), 4);
+    const Grouping grouping = Grouping::blocks(zeros.size(), 32, 1, 32);
+    tensor.scale = Plane::numbers(grouping, std::vector<float>(zeros.size(), 0.5f), Stored::F16);
+    tensor.zero = Plane::numbers(grouping, zeros, Stored::U8);
+    const auto refusal = findFormat("gptq")->refusal(tensor);
+    QVERIFY(refusal && refusal->find("zero point is 0") != std::string::npos);
+    const auto arrays = findFormat("gptq_v2")->pack({"m.weight", &tensor, std::nullopt});
+    QVERIFY2(arrays.has_value(), arrays ? "" : arrays.error().message.c_str());
+    std::vector<std::int32_t> words(zeros.size() / 8);
+    const RawTensor* written = find(*arrays, "m.qzeros");
+    QCOMPARE(written->bytes().size(), words.size() * 4);
+    std::memcpy(words.data(), written->bytes().data(), words.size() * 4);
+    QCOMPARE(words, row["qzeros_v2"].get<std::vector<std::int32_t>>());
+  }
+
+  void compressedTensorsWords_data() {
+    QTest::addColumn<int>("index");
+    for (std::size_t i = 0; i < cases("ct_pack.json").size(); ++i)
+      QTest::newRow(cases("ct_pack.json")[i]["name"].get<std::string>().c_str()) << static_cast<int>(i);
+  }
+
+  // Words of the codes and, down the rows, of the zero points.
+  void compressedTensorsWords() {
+    QFETCH(int, index);
+    const Json& row = cases("ct_pack.json")[static_cast<std::size_t>(index)];
+    const Json& settings = row["settings"];
+    const Json& expect = row["expect"];
+    const int bits = settings["num_bits"];
+    const auto half = static_cast<float>(1 << (bits - 1));
+    QuantizedTensor tensor = integerTensor(16, 128, test::bytesFromHex(row["codes_hex"]), bits);
+    const std::uint64_t size = settings["strategy"] == "group" ? settings["group_size"].get<std::uint64_t>() : 128;
+    const Grouping grouping = Grouping::blocks(16, 128, 1, size);
+    tensor.scale = Plane::numbers(grouping, test::floatsFromJson(row["scale"]["data"]), Stored::F32);
+    tensor.zero = Plane::implied(grouping, half);
+    if (!settings["symmetric"].get<bool>()) {
+      std::vector<float> zeros = test::floatsFromJson(row["zeros_signed"]);
+      for (float& zero : zeros) zero += half;
+      tensor.zero = Plane::numbers(grouping, zeros, Stored::U8);
+    }
+    const Format* format = findFormat("compressed-tensors");
+    const auto arrays = format->pack({"m.weight", &tensor, std::nullopt});
+    QVERIFY2(arrays.has_value(), arrays ? "" : arrays.error().message.c_str());
+    if (const RawTensor* bytes = find(*arrays, "m.weight")) {  // 8 bits, one scale a row: written as int8, the codes are the same
+      QVERIFY(bits == 8 && size == 128 && settings["symmetric"].get<bool>());
+      const auto packed = test::bytesFromHex(expect["weight_packed"]["hex"]);
+      QCOMPARE(bytes->bytes().size(), packed.size());
+      for (std::size_t i = 0; i < packed.size(); ++i) QCOMPARE(std::to_integer<int>(bytes->bytes()[i]), (packed[i] + 128) % 256);
+      return;
+    }
+    QCOMPARE(arrays->size(), expect.size() + 2);
+    for (const auto& [key, wanted] : expect.items()) {
+      const RawTensor* array = find(*arrays, "m." + key);
+      QVERIFY2(array != nullptr, key.c_str());
+      QCOMPARE(bytesOf(*array), test::bytesFromHex(wanted["hex"]));
+      QCOMPARE(array->shape, wanted["shape"].get<Shape>());
+    }
+    QCOMPARE(find(*arrays, "m.weight_scale")->shape, row["scale"]["shape"].get<Shape>());
+    QCOMPARE(find(*arrays, "m.weight_shape")->shape, Shape{2});
+    QCOMPARE(format->layout(tensor)->unpack(find(*arrays, "m.weight_packed")->bytes(), tensor.weightCount()), tensor.codes);
   }
 
   void hqqPackedBytes_data() {
