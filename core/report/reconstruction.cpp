@@ -69,12 +69,31 @@ Status forEachPair(const Tensor& tensor, const QuantizedTensor& quantized, std::
   return tensor.intact();
 }
 
-double reachOf(std::span<const float> weights, std::span<const float> values) {
+constexpr double reachInRms = 5;
+
+// How far weights and values lie from 0.
+struct Spread {
   float most = 0;
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (std::isfinite(weights[i]) && std::isfinite(values[i])) most = std::max({most, std::fabs(weights[i]), std::fabs(values[i])});
-  return static_cast<double>(most);
-}
+  double squares = 0, count = 0;
+
+  void add(float value) {
+    most = std::max(most, std::fabs(value));
+    squares += static_cast<double>(value) * static_cast<double>(value);
+    ++count;
+  }
+  void add(std::span<const float> weights, std::span<const float> values) {
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      if (std::isfinite(weights[i]) && std::isfinite(values[i])) add(weights[i]), add(values[i]);
+  }
+  void add(const Spread& other) {
+    most = std::max(most, other.most);
+    squares += other.squares;
+    count += other.count;
+  }
+  [[nodiscard]] double reach() const {
+    return most > 0 ? std::min(static_cast<double>(most), reachInRms * std::sqrt(squares / count)) : 1;
+  }
+};
 
 struct Part {
   std::vector<std::uint64_t> counts;
@@ -117,12 +136,13 @@ Result<Reconstruction> reconstruction(const Tensor& tensor, const QuantizedTenso
   Reconstruction answer{bins, 0, std::vector<std::uint64_t>(static_cast<std::size_t>(bins) * static_cast<std::size_t>(bins)), {}};
   if (tensor.size() == 0) return answer;
   const std::uint64_t chunks = std::min(tensor.rows(), mostChunks);
-  std::vector<double> reaches(chunks);
+  std::vector<Spread> spreads(chunks);
   NIBBLE_TRY(forEachPair(tensor, quantized, chunks, context, [&](std::uint64_t chunk, std::uint64_t, auto weights, auto values) {
-    reaches[chunk] = std::max(reaches[chunk], reachOf(weights, values));
+    spreads[chunk].add(weights, values);
   }));
-  answer.reach = *std::max_element(reaches.begin(), reaches.end());
-  if (answer.reach <= 0) answer.reach = 1;
+  Spread spread;
+  for (const Spread& part : spreads) spread.add(part);
+  answer.reach = spread.reach();
   Sweep sweep{quantized, std::vector<std::uint64_t>(quantized.order.size()), bins, answer.reach};
   for (std::size_t column = 0; column < sweep.stored.size(); ++column) sweep.stored[quantized.order[column]] = column;
   std::vector<Part> parts(chunks, Part{answer.counts, Largest(most)});

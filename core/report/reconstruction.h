@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Weights beside what comes back: w as it was, r its reconstruction, e = w - r in float32, as the error report has it. Where the
-// pairs (w, r) lie is counted in bins x bins squares over [-reach, reach]^2 with reach = max(|w|, |r|), so that a matrix of any
-// size becomes a picture without leaving a weight out; the few largest errors are listed with their places. Two sweeps in
-// strips, the same whatever the number of threads. A pair that is not finite is left out of both.
+// pairs (w, r) lie is counted in bins x bins squares over [-reach, reach]^2 with reach = max(|w|, |r|), but at most five times
+// their root mean square, so that a few outliers do not press the rest into one square: what lies beyond counts in the outermost
+// squares. So a matrix of any size becomes a picture without leaving a weight out; the few largest errors are listed with their
+// places. Two sweeps in strips, the same whatever the number of threads. A pair that is not finite is left out of both.
 #pragma once
 #include "core/base/context.h"
 #include "core/base/result.h"

@@ -26,7 +26,8 @@ double shade(double count, double most) { return most > 1 ? firstColour + (1 - f
 ReconstructionPlot::ReconstructionPlot(QWidget* parent, const QString& objectName)
     : ChartWidget(objectName, tr("Weights against reconstructed weights"), parent) {
   setAxisMargins(46, 56, 36, 8);
-  setToolTip(tr("How many weights lie in each square, by what they were and what comes back; on the dashed line both are equal"));
+  setToolTip(tr("How many weights lie in each square, by what they were and what comes back; on the dashed line both are equal. "
+                "Beyond five times their root mean square weights count in the outermost squares."));
 }
 
 void ReconstructionPlot::setData(std::shared_ptr<const Reconstruction> pairs) {
@@ -113,7 +114,8 @@ void ReconstructionPlot::paintPairs(QPainter& painter, const QRectF& area) const
 void ReconstructionPlot::paintSelection(QPainter& painter) const {
   if (!m_selected) return;
   const Theme& theme = themeOf(this);
-  const QPointF centre = toPixel(*m_selected);
+  const auto inside = [this](double value) { return std::clamp(value, -m_pairs->reach, m_pairs->reach); };  // as its pair is counted
+  const QPointF centre = toPixel({inside(m_selected->x()), inside(m_selected->y())});
   painter.setRenderHint(QPainter::Antialiasing);
   painter.setBrush(Qt::NoBrush);
   for (const QPen& pen : {QPen(theme.panel, 4), QPen(theme.accent, 2)}) {
