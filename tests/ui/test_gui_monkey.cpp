@@ -83,7 +83,7 @@ void actRandomly(QRandomGenerator& random) {
     }
     case 7: clickIfThere(random.bounded(2) == 0 ? "undoButton" : "redoButton"); break;
     case 8: clickIfThere(QStringList{"varyBits", "varyGroup", "everyScheme"}[random.bounded(3)]); break;
-    case 9: chooseMenu({"View", "Beside the matrix", QStringList{"Rows", "Reconstruction", "Largest errors", "Singular values", "Energy by rank"}[random.bounded(5)]}); break;
+    case 9: chooseMenu({"View", "Beside the matrix", QStringList{"Rows", "Reconstruction", "Largest errors", "Singular values", "Energy"}[random.bounded(5)]}); break;
   }
 }
 

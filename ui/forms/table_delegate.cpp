@@ -55,7 +55,6 @@ void TableDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelIn
   const QColor colour = toneColour(theme, static_cast<Tone>(index.data(ToneRole).toInt()));
   option->palette.setColor(QPalette::Text, colour);
   option->palette.setColor(QPalette::HighlightedText, colour);
-  option->textElideMode = Qt::ElideRight;
 }
 
 void TableDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const {

@@ -31,7 +31,7 @@ namespace nibble {
 namespace {
 
 constexpr std::size_t namedRank = 16;  // a common rank of adapters
-constexpr int cellMargins = 8;
+constexpr int cellMargins = 8, headerMore = 2;
 constexpr double faintest = 1e-2;      // of the smaller of both largest values: what lies below is not drawn
 
 QString viewOf(const Session& session) { return QString::fromStdString(session.state().viewOption("explore.beside", "rows")); }
@@ -64,7 +64,7 @@ CurveSeries curveOf(const Spectrum& spectrum, bool energy, const QString& name, 
 }  // namespace
 
 std::vector<std::pair<QString, QString>> besideViews() {
-  return {{"rows", QObject::tr("Rows")}, {"reconstruction", QObject::tr("Reconstruction")}, {"largest", QObject::tr("Largest errors")}, {"spectrum", QObject::tr("Singular values")}, {"energy", QObject::tr("Energy by rank")}};
+  return {{"rows", QObject::tr("Rows")}, {"reconstruction", QObject::tr("Reconstruction")}, {"largest", QObject::tr("Largest errors")}, {"spectrum", QObject::tr("Singular values")}, {"energy", QObject::tr("Energy")}};
 }
 
 void showBeside(Session& session, const QString& view) {
@@ -233,7 +233,7 @@ void BesidePanel::fitColumns() {
   std::vector<int> widths(LargestModel::ColumnCount);
   int total = 0;
   for (int column = 0; column < LargestModel::ColumnCount; ++column) {
-    int widest = metrics.horizontalAdvance(m_model->headerData(column, Qt::Horizontal).toString());
+    int widest = metrics.horizontalAdvance(m_model->headerData(column, Qt::Horizontal).toString()) + headerMore;
     for (int row = 0; row < m_model->rowCount(); ++row)
       widest = std::max(widest, metrics.horizontalAdvance(m_model->index(row, column).data().toString()));
     total += widths[static_cast<std::size_t>(column)] = widest + cellMargins;

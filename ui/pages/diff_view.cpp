@@ -144,7 +144,6 @@ QWidget* DiffView::buildTable() {
     const QString title = m_model->headerData(section, Qt::Horizontal, Qt::DisplayRole).toString();
     m_table->setColumnWidth(section, std::max(head.horizontalAdvance(title) + 22, text.horizontalAdvance(QLatin1String(widest)) + 19));
   };
-  for (const int section : {DiffModel::StoredA, DiffModel::StoredB}) width(section, "gptq 4 bit group 128");
   for (const int section : {DiffModel::BpwA, DiffModel::BpwB}) width(section, "16.00");
   width(DiffModel::Mse, "1.23 10-05 MSE");
   for (const int section : {DiffModel::Sqnr, DiffModel::RelativeF, DiffModel::ReferenceA, DiffModel::ReferenceB}) width(section, "166.55");
@@ -240,6 +239,11 @@ void DiffView::showState() {
 void DiffView::hideColumns() {
   const bool narrow = width() < narrowBelow, reference = m_model->hasReference();
   for (const int column : {DiffModel::ReferenceA, DiffModel::ReferenceB}) m_table->setColumnHidden(column, !reference);
+  const char* widest = narrow && reference ? "gptq 4 bit g.." : "gptq 4 bit group 128";
+  if (m_storedWidest != QLatin1String(widest)) {  // else as wide as a person has drawn them
+    for (const int column : {DiffModel::StoredA, DiffModel::StoredB}) m_table->setColumnWidth(column, QFontMetrics(fonts::bold()).horizontalAdvance(QLatin1String(widest)) + 19);
+    m_storedWidest = QLatin1String(widest);
+  }
   for (const int column : {DiffModel::BpwA, DiffModel::BpwB, DiffModel::RelativeF}) m_table->setColumnHidden(column, narrow);
   m_table->setColumnHidden(DiffModel::MaxError, narrow && reference);
 }

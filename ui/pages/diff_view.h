@@ -51,6 +51,7 @@ class DiffView : public QWidget {
   QStackedWidget* m_stack;
   QTableView* m_table;
   QLabel* m_empty;
+  QLatin1String m_storedWidest;  // what the columns of stored types have room for
 };
 
 }  // namespace nibble

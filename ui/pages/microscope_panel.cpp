@@ -21,6 +21,7 @@ namespace nibble {
 
 namespace {
 
+constexpr int layoutLeast = 136, layoutMost = 228, layoutMargins = 42;  // of the box that names the layout, as wide as its name
 constexpr std::uint64_t packAtOnce = std::uint64_t{1} << 18;
 constexpr std::size_t membersShown = 256;
 
@@ -78,7 +79,7 @@ MicroscopePanel::MicroscopePanel(Session& session, QWidget* parent)
   m_layoutCombo->setObjectName("microscopeLayout");
   m_layoutCombo->setAccessibleName(tr("Layout of the bytes shown"));
   m_layoutCombo->setToolTip(tr("Format whose bytes the strip shows"));
-  m_layoutCombo->setFixedWidth(136);
+  m_layoutCombo->setFixedWidth(layoutLeast);
   m_layoutCombo->setProperty("small", true);
   addHeaderWidget(m_layoutCombo);
   m_plot->setMinimumHeight(106);
@@ -185,6 +186,7 @@ void MicroscopePanel::fillLayouts() {
     place = m_layoutCombo->count() - 1;
   }
   m_layoutCombo->setCurrentIndex(place);
+  m_layoutCombo->setFixedWidth(std::clamp(m_layoutCombo->fontMetrics().horizontalAdvance(m_layoutCombo->currentText()) + layoutMargins, layoutLeast, layoutMost));
   m_layout = chosen;
 }
 

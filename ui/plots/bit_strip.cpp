@@ -127,7 +127,8 @@ void BitStrip::renderTo(QPaintDevice* device, QSize size) {
   for (int i = 0; i < 3; ++i) painter.drawText(QRect(18, tops[i], 80, 19), Qt::AlignLeft | Qt::AlignVCenter, labels[i]);
   painter.drawText(QRect(18, hexRow - 3, 80, 15), Qt::AlignLeft | Qt::AlignVCenter, m_data.unit);
   const int indent = 18 + QFontMetrics(painter.font()).horizontalAdvance(m_data.unit) + 5;
-  painter.drawText(QRect(indent, hexRow + 10, 90, 15), Qt::AlignLeft | Qt::AlignVCenter, m_data.bitRange);
+  const int range = QFontMetrics(painter.font()).horizontalAdvance(m_data.bitRange);
+  painter.drawText(QRect(std::max(4, std::min(indent, firstColumn - 2 - range)), hexRow + 10, range + 4, 15), Qt::AlignLeft | Qt::AlignVCenter, m_data.bitRange);
   QFont place = fonts::fixed();
   place.setPixelSize(place.pixelSize() - 1);
   painter.setFont(place);

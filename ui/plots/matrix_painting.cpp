@@ -135,8 +135,13 @@ void MatrixPainting::colourScale(QPainter& painter, bool ownDecimals) const {
 void MatrixPainting::frame(QPainter& painter, const MatrixRegion& group, const std::optional<Cell>& chosen) const {
   constexpr double leastSide = 8;
   QRectF rect = view.rectOf(group);
-  if (rect.height() < leastSide) rect.adjust(0, (rect.height() - leastSide) / 2, 0, (leastSide - rect.height()) / 2);
-  if (rect.width() < leastSide) rect.adjust((rect.width() - leastSide) / 2, 0, (leastSide - rect.width()) / 2, 0);
+  const bool visible = rect.intersects(view.area), flat = rect.height() < leastSide, slim = rect.width() < leastSide;
+  if (flat) rect.adjust(0, (rect.height() - leastSide) / 2, 0, (leastSide - rect.height()) / 2);
+  if (slim) rect.adjust((rect.width() - leastSide) / 2, 0, (leastSide - rect.width()) / 2, 0);
+  // What was made larger keeps all its sides at the edge.
+  const auto inside = [](double low, double from, double to) { return std::max(from, std::min(low, to - leastSide)); };
+  if (visible && flat) rect.moveTop(inside(rect.top(), view.area.top(), view.area.bottom()));
+  if (visible && slim) rect.moveLeft(inside(rect.left(), view.area.left(), view.area.right()));
   rect = QRectF(rect.toAlignedRect());
   painter.save();
   painter.setClipRect(view.area.adjusted(-2, -2, 2, 2));

@@ -158,7 +158,7 @@ QHeaderView { background: @sunken; border: none; }
 QHeaderView::section { background: @sunken; color: @text2; border: none; border-bottom: 1px solid @border; padding: 0 6px;
   min-height: 25px; font-size: @S-1; }
 QTreeView QHeaderView::section { padding: 0 4px; }
-QTableView[tight="true"] QHeaderView::section { padding: 0 2px; }
+QTableView[tight="true"] QHeaderView::section { padding: 0 1px; }
 QHeaderView::up-arrow { subcontrol-origin: padding; subcontrol-position: top center; image: url(:/icons/style/chevron-up-@variant.svg);
   width: 9px; height: 9px; }
 QHeaderView::down-arrow { subcontrol-origin: padding; subcontrol-position: top center;
