@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// device.h's words for a C++ compiler: each goes to an emulator of one block's threads (tests/support/emulator.cpp), which
+// device.h's words for a C++ compiler: each goes to an emulator of one block's threads (kernels/emulator), which
 // checks ranges, alignment, races and masks, and counts. Included by device.h alone; nothing of it is in the program.
 #pragma once
 #include "kernels/math/minifloat.h"

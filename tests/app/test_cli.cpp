@@ -323,6 +323,19 @@ class TestCli : public QObject {
     for (const json& row : document["rows"])
       QCOMPARE(keys(row), sorted({"name", "weights", "seconds", "timesRead", "weightsPerSecond"}));
   }
+
+  void benchCountsWhatCudaKernelsMove() {
+    const Ran ran = runCli({"bench", "--filter", "^quantize, error sums$", "--json"});
+    QVERIFY2(ran.status == 0, ran.err.constData());
+    const json document = ran.json();
+    QCOMPARE(keys(document), sorted({"traffic"}));
+    QCOMPARE(document["traffic"].size(), std::size_t{1});
+    const json& row = document["traffic"][0];
+    QCOMPARE(keys(row), sorted({"name", "bytesNeeded", "bytesMoved", "sectorUse", "bankConflicts", "holds"}));
+    QVERIFY(row["holds"].get<bool>() && row["sectorUse"].get<double>() >= 0.95 && row["bytesMoved"].get<double>() > 100000);
+    const Ran text = runCli({"bench", "--filter", "^quantize, error sums$"});
+    QVERIFY2(text.out.contains("no time was measured on a GPU") && text.out.contains("met"), text.out.constData());
+  }
 };
 
 QTEST_GUILESS_MAIN(TestCli)

@@ -3,7 +3,7 @@
 // (missing barrier, one element too many, wrong lane); every check it makes, with thread and place named; and its counters, on
 // patterns whose sectors and conflicts are known by hand.
 #include "kernels/cuda/device.h"
-#include "tests/support/emulator.h"
+#include "kernels/emulator/emulator.h"
 
 #include <QtTest>
 #include <numeric>
@@ -12,11 +12,11 @@
 
 using namespace nibble::kernels;
 using namespace nibble::kernels::emulated;
-using nibble::test::Counters;
-using nibble::test::DeviceArray;
-using nibble::test::EmulatedStream;
-using nibble::test::emulatorCounters;
-using nibble::test::emulatorSettings;
+using nibble::emulator::Counters;
+using nibble::emulator::DeviceArray;
+using nibble::emulator::EmulatedStream;
+using nibble::emulator::emulatorCounters;
+using nibble::emulator::emulatorSettings;
 
 namespace {
 

@@ -2,7 +2,7 @@
 // Random cases for emulated kernels: how many, by what seed, of which kind the numbers are. NIBBLE_CUDA_CASES sets how many
 // cases each kernel gets (the quick subset is the default; ctest's label `stress` runs 2000).
 #pragma once
-#include "tests/support/emulator.h"
+#include "kernels/emulator/emulator.h"
 
 #include <algorithm>
 #include <bit>
@@ -12,6 +12,8 @@
 #include <vector>
 
 namespace nibble::test {
+
+using namespace emulator;
 
 inline int caseCount() {
   const char* text = std::getenv("NIBBLE_CUDA_CASES");

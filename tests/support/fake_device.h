@@ -4,7 +4,7 @@
 // included, and everything that is held is counted.
 #pragma once
 #include "kernels/cuda/runtime.h"
-#include "tests/support/emulator.h"
+#include "kernels/emulator/emulator.h"
 
 #include <atomic>
 #include <map>
@@ -12,6 +12,8 @@
 #include <mutex>
 
 namespace nibble::test {
+
+using namespace emulator;
 
 // Outlives the device.
 struct DeviceLedger {

@@ -2,14 +2,14 @@
 // The emulator's counting: accesses of one warp's threads from the same place in the source, for the same time each, are one
 // warp access, as they are on a GPU where threads of a warp go together.
 #pragma once
-#include "tests/support/emulator.h"
+#include "kernels/emulator/emulator.h"
 
 #include <cstdint>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-namespace nibble::test {
+namespace nibble::emulator {
 
 class AccessCounter {
  public:
@@ -38,4 +38,4 @@ class AccessCounter {
   std::unordered_map<std::uint64_t, Access> m_accesses;
 };
 
-}  // namespace nibble::test
+}  // namespace nibble::emulator

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-namespace nibble::test {
+namespace nibble::emulator {
 
 using kernels::Fault;
 using kernels::Outcome;
@@ -103,4 +103,4 @@ struct EmulatorSettings {
 EmulatorSettings& emulatorSettings();
 Counters& emulatorCounters();  // of this operating system thread, since they were last set to {}
 
-}  // namespace nibble::test
+}  // namespace nibble::emulator

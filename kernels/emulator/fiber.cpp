@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/support/fiber.h"
+#include "kernels/emulator/fiber.h"
 
 #include <utility>
 #include <vector>
@@ -24,7 +24,7 @@
 #define NIBBLE_FIBER_TSAN
 #endif
 
-namespace nibble::test {
+namespace nibble::emulator {
 namespace {
 constexpr std::size_t stackBytes = 128 << 10;
 }
@@ -148,4 +148,4 @@ bool Fiber::finished() const {
   return m_machine->done;
 }
 
-}  // namespace nibble::test
+}  // namespace nibble::emulator

@@ -7,7 +7,7 @@
 #include <functional>
 #include <memory>
 
-namespace nibble::test {
+namespace nibble::emulator {
 
 class Fiber {
  public:
@@ -28,4 +28,4 @@ class Fiber {
   std::unique_ptr<Machine> m_machine;
 };
 
-}  // namespace nibble::test
+}  // namespace nibble::emulator

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/support/emulator_counting.h"
+#include "kernels/emulator/counting.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-namespace nibble::test {
+namespace nibble::emulator {
 
 Traffic& Traffic::operator+=(const Traffic& more) {
   sectors += more.sectors;
@@ -94,4 +94,4 @@ void AccessCounter::finish(Counters& counters) {
   m_accesses.clear();
 }
 
-}  // namespace nibble::test
+}  // namespace nibble::emulator
