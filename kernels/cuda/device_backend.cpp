@@ -42,11 +42,9 @@ void DeviceBackend::ranges(const GroupView& view, float* low, float* high) const
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
-        const auto weights = slot.take<float>(Kind::In, piece.count());
+        const GroupView staged = stageWeights(slot, view, piece);
         const auto lows = slot.take<float>(Kind::Out, piece.groups), highs = slot.take<float>(Kind::Out, piece.groups);
-        const GroupView staged = stagedView(view, piece, weights.device);
         const auto scratch = slot.take<float>(Kind::Scratch, rangesScratch(staged));
-        gather(view, piece, view.data, weights.host);
         slot.collect = [=, &merge] { merge(piece, lows.host, highs.host); };
         return slot.queue(
             [&](Stream stream) { return launchRanges(staged, lows.device, highs.device, scratch.device, stream); });
@@ -68,15 +66,13 @@ void DeviceBackend::encodeAffine(const GroupView& view, CodeRule rule, const flo
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
-        const auto weights = slot.take<float>(Kind::In, piece.count());
-        gather(view, piece, view.data, weights.host);
+        const GroupView staged = stageWeights(slot, view, piece);
         const float* scales = put(slot, scale + piece.group, piece.groups);
         const float* zeros = put(slot, zero + piece.group, piece.groups);
         const auto out = slot.take<std::uint8_t>(Kind::Out, piece.count());
         slot.collect = [=, &view] { scatter(view, piece, out.host, codes); };
-        return slot.queue([&](Stream stream) {
-          return launchEncode(stagedView(view, piece, weights.device), how, scales, zeros, nullptr, out.device, nullptr, stream);
-        });
+        return slot.queue(
+            [&](Stream stream) { return launchEncode(staged, how, scales, zeros, nullptr, out.device, nullptr, stream); });
       },
       [&](std::size_t i) {
         const GroupPiece piece = pieces.at(i);
@@ -93,16 +89,14 @@ void DeviceBackend::encodeThresholds(const GroupView& view, const float* multipl
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
-        const auto weights = slot.take<float>(Kind::In, piece.count());
-        gather(view, piece, view.data, weights.host);
+        const GroupView staged = stageWeights(slot, view, piece);
         const float* multipliers = put(slot, multiplier + piece.group, piece.groups);
         const float* levels = put(slot, thresholds.data(), thresholds.size());
         const std::uint8_t* ranks = put(slot, codeOfRank.data(), thresholds.size() + 1);
         const auto out = slot.take<std::uint8_t>(Kind::Out, piece.count());
         slot.collect = [=, &view] { scatter(view, piece, out.host, codes); };
         return slot.queue([&](Stream stream) {
-          return launchEncodeThresholds(stagedView(view, piece, weights.device), multipliers, levels, thresholds.size(), ranks,
-                                        out.device, stream);
+          return launchEncodeThresholds(staged, multipliers, levels, thresholds.size(), ranks, out.device, stream);
         });
       },
       [&](std::size_t i) {
@@ -127,14 +121,12 @@ void DeviceBackend::halfQuadratic(const GroupView& view, const HalfQuadraticSett
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
-        const auto weights = slot.take<float>(Kind::In, piece.count());
-        gather(view, piece, view.data, weights.host);
+        const GroupView staged = stageWeights(slot, view, piece);
         const float* inverse = put(slot, inverseScale + piece.group, piece.groups);
         const auto zeros = slot.take<float>(Kind::InOut, piece.groups);
         std::copy_n(zero + piece.group, piece.groups, zeros.host);
         const auto errors = slot.take<double>(Kind::Out, ceilDiv(piece.groups, halfQuadraticChunk) * iterations);
         const auto rests = slot.take<int>(Kind::Out, piece.groups);
-        const GroupView staged = stagedView(view, piece, weights.device);
         const auto scratch = slot.take<double>(Kind::Scratch, halfQuadraticScratch(staged, settings.iterations));
         slot.collect = [=, &errorsOf] {
           std::copy_n(zeros.host, piece.groups, zero + piece.group);

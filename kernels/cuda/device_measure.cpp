@@ -16,8 +16,8 @@ ErrorSums DeviceBackend::encodeAffineMeasured(const GroupView& view, CodeRule ru
                                               const float* zero, int maxCode, const float* valueScale, std::uint8_t* codes,
                                               const ErrorBins& bins) const {
   const std::size_t binCount = bins.counts.size();
-  const GroupCut pieces = cut(view, {.perWeight = 6,   // parts of sums take less than a byte a weight
-                                     .perGroup = 17,   // or 5 a group, of eight at a time
+  const GroupCut pieces = cut(view, {.perWeight = 6,  // parts of sums take less than a byte a weight
+                                     .perGroup = 17,  // or 5 a group, of eight at a time
                                      .fixed = 80 + 8 * binCount,
                                      .groupMultiple = sumWarps,
                                      .elementMultiple = flatMultiple});
@@ -29,25 +29,21 @@ ErrorSums DeviceBackend::encodeAffineMeasured(const GroupView& view, CodeRule ru
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
-        const auto weights = slot.take<float>(Kind::In, piece.count());
-        gather(view, piece, view.data, weights.host);
+        const GroupView staged = stageWeights(slot, view, piece);
         const float* scales = put(slot, scale + piece.group, piece.groups);
         const float* zeros = put(slot, zero + piece.group, piece.groups);
         const float* valueScales = put(slot, valueScale + piece.group, piece.groups);
-        const auto counts = slot.take<std::uint64_t>(Kind::InOut, binCount);
-        std::fill_n(counts.host, binCount, 0);
-        const GroupView staged = stagedView(view, piece, weights.device);
+        const auto counts = stageCounts(slot, binCount);
         const auto parts = slot.take<double>(Kind::Out, encodeScratch(staged));
         const auto out = slot.take<std::uint8_t>(Kind::Out, piece.count());
         slot.collect = [=, &view, &sums] {
           scatter(view, piece, out.host, codes);
           sums.setParts(i, parts.host, parts.count);
-          for (std::size_t b = 0; b < binCount; ++b) bins.counts[b] += counts.host[b];
+          addCounts(counts, bins.counts);
         };
         const Measure measure{parts.device, nullptr, binCount > 0 ? counts.device : nullptr, binCount, bins.low, bins.high};
-        return slot.queue([&](Stream stream) {
-          return launchEncode(staged, how, scales, zeros, valueScales, out.device, &measure, stream);
-        });
+        return slot.queue(
+            [&](Stream stream) { return launchEncode(staged, how, scales, zeros, valueScales, out.device, &measure, stream); });
       },
       [&](std::size_t i) {
         const GroupPiece piece = pieces.at(i);
@@ -70,8 +66,7 @@ ErrorSums DeviceBackend::errorSums(const float* weights, const float* reconstruc
         const float* r = put(slot, reconstructed + piece.element, piece.elements);
         const auto parts = slot.take<double>(Kind::Out, sumsScratch(piece.elements));
         slot.collect = [=, &sums] { sums.setParts(i, parts.host, parts.count); };
-        return slot.queue(
-            [&](Stream stream) { return launchErrorSums(w, r, piece.elements, parts.device, nullptr, stream); });
+        return slot.queue([&](Stream stream) { return launchErrorSums(w, r, piece.elements, parts.device, nullptr, stream); });
       },
       [&](std::size_t i) {
         const GroupPiece piece = pieces.at(i);
@@ -97,11 +92,8 @@ void DeviceBackend::countBins(const float* values, const float* reconstructed, s
         const GroupPiece piece = pieces.at(i);
         const float* w = put(slot, values + piece.element, piece.elements);
         const float* r = reconstructed != nullptr ? put(slot, reconstructed + piece.element, piece.elements) : nullptr;
-        const auto part = slot.take<std::uint64_t>(Kind::InOut, counts.size());
-        std::fill_n(part.host, counts.size(), 0);
-        slot.collect = [=] {
-          for (std::size_t b = 0; b < counts.size(); ++b) counts[b] += part.host[b];
-        };
+        const auto part = stageCounts(slot, counts.size());
+        slot.collect = [=] { addCounts(part, counts); };
         return slot.queue([&](Stream stream) {
           return launchHistogram(w, r, piece.elements, Binning(low, high, counts.size()), counts.size(), part.device, stream);
         });
@@ -111,19 +103,16 @@ void DeviceBackend::countBins(const float* values, const float* reconstructed, s
 
 void DeviceBackend::occupancy(const std::uint8_t* codes, std::size_t count, std::span<std::uint64_t> counts) const {
   // The kernel counts 256 codes, as many as there can be.
-  const GroupCut pieces = cut(GroupView::contiguous(nullptr, 1, count),
-                              {.perWeight = 1, .fixed = 8 * 256, .elementMultiple = flatMultiple});
+  const GroupCut pieces =
+      cut(GroupView::contiguous(nullptr, 1, count), {.perWeight = 1, .fixed = 8 * 256, .elementMultiple = flatMultiple});
   if (pieces.pieces() == 0) return m_cpu.occupancy(codes, count, counts);
   m_work.run(
       pieces.pieces(),
       [&](Slot& slot, std::size_t i) {
         const GroupPiece piece = pieces.at(i);
         const std::uint8_t* bytes = put(slot, codes + piece.element, piece.elements);
-        const auto part = slot.take<std::uint64_t>(Kind::InOut, 256);
-        std::fill_n(part.host, part.count, 0);
-        slot.collect = [=] {
-          for (std::size_t c = 0; c < std::min(counts.size(), part.count); ++c) counts[c] += part.host[c];
-        };
+        const auto part = stageCounts(slot, 256);
+        slot.collect = [=] { addCounts(part, counts); };
         return slot.queue([&](Stream stream) { return launchOccupancy(bytes, piece.elements, part.device, stream); });
       },
       [&](std::size_t i) { m_cpu.occupancy(codes + pieces.at(i).element, pieces.at(i).elements, counts); });
