@@ -5,7 +5,25 @@
 #include <QTimer>
 #include <exception>
 
+#ifdef __linux__
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
+
 namespace nibble {
+
+namespace {
+
+// Work in the background yields to the event loop, which would wait for its turn on a machine of few cores. On Linux each thread
+// has a nice value of its own, and threads that it starts, those of the engine's pool among them, take it over.
+void yieldToTheWindow() {
+#ifdef __linux__
+  constexpr int background = 10;
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), background);
+#endif
+}
+
+}  // namespace
 
 struct JobLane::Job {
   QString title;
@@ -92,6 +110,7 @@ JobStatus JobLane::status() const {
 }
 
 void JobLane::workerLoop(const std::stop_token& stop) {
+  yieldToTheWindow();
   while (true) {
     std::shared_ptr<Job> job;
     {
