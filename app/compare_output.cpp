@@ -37,6 +37,7 @@ Json candidateJson(const ComparedCandidate& candidate) {
   Json json;
   json["tensor"] = candidate.tensor;
   json["scheme"] = candidate.scheme;
+  if (!candidate.mix.empty()) json["mix"] = candidate.mix;
   if (!candidate.reading.empty()) json["reading"] = candidate.reading;
   json["bitsPerWeight"] = candidate.bitsPerWeight;
   json["sizeBytes"] = candidate.size.total();
@@ -67,8 +68,9 @@ std::string cell(std::string text, char separator) {
 }
 
 std::vector<std::pair<std::string, std::string>> columnsOf(const ComparedCandidate& candidate, bool weighted, bool histogram,
-                                                           bool readings) {
+                                                           bool readings, bool mixes) {
   std::vector<std::pair<std::string, std::string>> columns{{"tensor", candidate.tensor}, {"scheme", candidate.scheme}};
+  if (mixes) columns.emplace_back("mix", candidate.mix);
   if (readings) columns.emplace_back("reading", candidate.reading);
   for (const auto& [title, value] :
        std::initializer_list<std::pair<std::string, std::string>>{{"bitsPerWeight", text::number(candidate.bitsPerWeight)},
@@ -112,6 +114,49 @@ Json boundJson(const std::string& tensor, const MemorylessBound& bound) {
   return json;
 }
 
+// Each candidate over all tensors together: what a choice for the whole model, a named mix above all, costs and gives.
+struct Total {
+  std::string scheme;  // or the mix
+  std::uint64_t tensors = 0, weights = 0, bytes = 0;
+  double bits = 0;
+  ErrorReport report;  // its sums
+};
+
+std::vector<Total> totalsOf(const std::vector<ComparedCandidate>& candidates) {
+  std::vector<Total> totals;
+  std::set<std::string> tensors;
+  for (const ComparedCandidate& candidate : candidates) {
+    if (!candidate.reading.empty()) return {};
+    tensors.insert(candidate.tensor);
+    const std::string& scheme = candidate.mix.empty() ? candidate.scheme : candidate.mix;
+    auto total = std::find_if(totals.begin(), totals.end(), [&](const Total& one) { return one.scheme == scheme; });
+    if (total == totals.end()) {
+      totals.emplace_back().scheme = scheme;
+      total = totals.end() - 1;
+    }
+    ++total->tensors;
+    total->weights += candidate.weights;
+    total->bytes += candidate.size.total();
+    total->bits += candidate.bitsPerWeight * static_cast<double>(candidate.weights);
+    total->report.sums += candidate.report.sums;
+  }
+  if (tensors.size() < 2) return {};
+  return totals;
+}
+
+Json totalJson(const Total& total) {
+  return {{"scheme", total.scheme},
+          {"tensors", total.tensors},
+          {"weights", total.weights},
+          {"bitsPerWeight", total.bits / static_cast<double>(total.weights)},
+          {"sizeBytes", total.bytes},
+          {"mse", total.report.mse()},
+          {"sqnrDb", total.report.sqnrDb()},
+          {"relativeFrobenius", total.report.relativeFrobenius()},
+          {"maxError", total.report.maxError()},
+          {"cosine", total.report.cosine()}};
+}
+
 std::string boundNotes(const std::vector<ComparedCandidate>& candidates) {
   std::string out;
   std::set<std::string> seen;
@@ -129,6 +174,11 @@ Json compareJson(const std::string& path, std::string_view backend, const std::v
   json["backend"] = backend;
   json["candidates"] = Json::array();
   for (const ComparedCandidate& candidate : candidates) json["candidates"].push_back(candidateJson(candidate));
+  // A document without mixes stays as scripts know it.
+  if (std::any_of(candidates.begin(), candidates.end(), [](const ComparedCandidate& candidate) { return !candidate.mix.empty(); })) {
+    json["totals"] = Json::array();
+    for (const Total& total : totalsOf(candidates)) json["totals"].push_back(totalJson(total));
+  }
   json["bounds"] = Json::array();
   std::set<std::string> seen;
   for (const ComparedCandidate& candidate : candidates)
@@ -141,10 +191,11 @@ std::string compareColumns(const std::vector<ComparedCandidate>& candidates, cha
   const bool weighted = any([](const ComparedCandidate& c) { return c.report.weightedMse >= 0; });
   const bool histogram = any([](const ComparedCandidate& c) { return !c.report.errors.counts.empty(); });
   const bool readings = any([](const ComparedCandidate& c) { return !c.reading.empty(); });
+  const bool mixes = any([](const ComparedCandidate& c) { return !c.mix.empty(); });
   std::string out;
   for (const ComparedCandidate& candidate : candidates) {
     std::vector<std::string> titles, cells;
-    for (auto& [title, value] : columnsOf(candidate, weighted, histogram, readings)) {
+    for (auto& [title, value] : columnsOf(candidate, weighted, histogram, readings, mixes)) {
       titles.push_back(title);
       cells.push_back(cell(std::move(value), separator));
     }
@@ -171,11 +222,19 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
   for (const ComparedCandidate& candidate : candidates) {
     const ErrorReport& report = candidate.report;
     const std::string name = candidate.reading.empty() ? candidate.tensor : candidate.tensor + " read as " + candidate.reading;
-    table.add({name == previous ? "" : name, candidate.scheme, decimals(candidate.bitsPerWeight, 3),
+    const std::string scheme = candidate.mix.empty() ? candidate.scheme : candidate.mix + ": " + candidate.scheme;
+    table.add({name == previous ? "" : name, scheme, decimals(candidate.bitsPerWeight, 3),
                text::byteSize(candidate.size.total()), decimals(report.sqnrDb(), 2), figure(report.mse()),
                decimals(report.relativeFrobenius(), 5), figure(report.maxError()), decimals(report.cosine(), 6),
                decimals(report.codeEntropy, 3), candidate.decibelsFromBound() ? decimals(*candidate.decibelsFromBound(), 2) : "-",
                decimals(candidate.seconds, 3)});
+    previous = name;
+  }
+  for (const Total& total : totalsOf(candidates)) {
+    const std::string name = "all " + text::number(total.tensors) + " tensors";
+    table.add({name == previous ? "" : name, total.scheme, decimals(total.bits / static_cast<double>(total.weights), 3),
+               text::byteSize(total.bytes), decimals(total.report.sqnrDb(), 2), figure(total.report.mse()),
+               decimals(total.report.relativeFrobenius(), 5), figure(total.report.maxError()), decimals(total.report.cosine(), 6), "-", "-", "-"});
     previous = name;
   }
   std::string out = table.text() + boundNotes(candidates);

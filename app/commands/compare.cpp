@@ -5,9 +5,13 @@
 #include "app/compare_output.h"
 #include "app/program.h"
 #include "app/selection_options.h"
+#include "core/schemes/gguf_mixes.h"
 #include "kernels/backend.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iterator>
 
 namespace nibble::cli {
 namespace {
@@ -21,9 +25,15 @@ struct Options {
   bool json = false, csv = false, tsv = false;
 };
 
+bool isMix(const std::string& text) {
+  const auto names = mixNames();
+  return std::find(names.begin(), names.end(), text) != names.end();
+}
+
 Result<std::vector<Choice>> choices(const Options& options) {
   std::vector<Choice> parsed;
   for (const std::string& text : options.schemes) {
+    if (isMix(text)) continue;
     auto choice = Choice::parse(text);
     if (!choice) return fail(choice.error());
     parsed.push_back(*std::move(choice));
@@ -85,6 +95,7 @@ Result<ExitStatus> compareCommand(Program& program, const Options& options) {
   job.weights = inputs->weights.get();
   job.tensors = inputs->names;
   job.choices = *std::move(parsed);
+  std::copy_if(options.schemes.begin(), options.schemes.end(), std::back_inserter(job.mixes), isMix);
   job.skipRefused = !options.variations.empty();
   job.histogramBins = options.histogramBins;
   job.reference = inputs->reference.get();
@@ -102,7 +113,7 @@ void addCompare(CLI::App& app, Action& chosen) {
   auto* command = app.add_subcommand("compare", "Candidates on tensors: size and error of each");
   const auto options = std::make_shared<Options>();
   options->selection.addPath(*command);
-  command->add_option("SCHEME", options->schemes, "Candidates, as id:key=value,...")->required();
+  command->add_option("SCHEME", options->schemes, "Candidates, as id:key=value,... or named mixes of llama.cpp (Q4_K_M)")->required();
   options->selection.addSelection(*command);
   command->add_option("--vary", options->variations, "Further candidates: key=a|b or key=lo..hi; repeatable")
       ->type_name("VARIATION")

@@ -9,6 +9,7 @@
 #include "core/run/weight_list.h"
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace nibble {
 struct ComparedCandidate {
   std::string tensor;
   std::string scheme;   // canonical text
+  std::string mix;      // the named mix that chose the scheme for this tensor; empty as a rule
   std::string reading;  // of a packed layer that can be read in two ways; empty as a rule
   std::uint64_t weights = 0;
   StorageSize size;
@@ -33,6 +35,7 @@ struct CompareJob {
   const WeightList* weights = nullptr;
   std::vector<std::string> tensors;
   std::vector<Choice> choices;
+  std::vector<std::string> mixes;  // llama.cpp's ("Q4_K_M"), further candidates: of each tensor what the mix makes of it here
   bool skipRefused = false;  // of a product of variations, what does not fit a shape is left out
   int histogramBins = 0;
   const WeightList* reference = nullptr;  // errors are against the tensors of the same names there; null: against the input.
@@ -42,6 +45,9 @@ struct CompareJob {
 
 // Where the context knows E[x^2] of a tensor's inputs, its candidates have a weightedMse. What cannot be done is found before work starts: a refused choice, a reference of another shape.
 Result<std::vector<ComparedCandidate>> compare(const CompareJob& job, const Context& context);
+
+// Which named mixes make what of a tensor of this model, without importance weights: canonical text of the choice -> mixes.
+std::map<std::string, std::vector<std::string>> mixesByChoice(const WeightList& weights, const std::string& tensor);
 
 // The memoryless bound of a tensor of the list. A packed layer has none: its weights are the few values its codes allow.
 Result<MemorylessBound> boundOf(const WeightList& weights, const std::string& name, const Tensor& tensor, const Context& context);

@@ -292,6 +292,34 @@ class TestCliGguf : public QObject {
     QCOMPARE(runCli({"decode", packed, "--tensor", stack + "[3]", "--out", file("e.npy")}).status, 1);
   }
 
+  // A named mix is a candidate: its type for each tensor, and what it costs over all of them.
+  void mixesAreCompared() {
+    const SmallLlama model(file("mixed"));
+    model.write(false);
+    const Ran ran = runCli({"compare", file("mixed"), "Q4_K_M", "q8_0", "--select", "proj", "--json"});
+    QVERIFY2(ran.status == 0, ran.err.constData());
+    const auto json = ran.json();
+    double bits = 0, weights = 0;
+    for (const auto& row : json["candidates"]) {
+      if (!row.contains("mix")) continue;
+      QCOMPARE(row["mix"], nlohmann::json("Q4_K_M"));
+      const double count = static_cast<double>(elementCount(model.shapes.at(row["tensor"])));
+      const bool raised = row["tensor"].get<std::string>().find("v_proj") != std::string::npos;  // the only layer gets more bits
+      QCOMPARE(row["bitsPerWeight"].get<double>() > 8, raised || row["tensor"].get<std::string>().find("down_proj") != std::string::npos);
+      bits += row["bitsPerWeight"].get<double>() * count, weights += count;
+    }
+    QCOMPARE(json["totals"].size(), std::size_t{2});
+    QCOMPARE(json["totals"][0]["bitsPerWeight"].get<double>(), 8.5);
+    QCOMPARE(json["totals"][1]["scheme"], nlohmann::json("Q4_K_M"));
+    QCOMPARE(json["totals"][1]["tensors"].get<int>(), 7);
+    QVERIFY(std::fabs(json["totals"][1]["bitsPerWeight"].get<double>() - bits / weights) < 1e-12);
+    const Ran columns = runCli({"compare", file("mixed"), "Q4_K_M", "q8_0", "--select", "q_proj", "--tsv"});
+    QVERIFY2(columns.out.startsWith("tensor\tscheme\tmix\t") && columns.out.contains("\tq5_0\tQ4_K_M\t"), columns.out.constData());
+    const Ran alone = runCli({"compare", file("mixed"), "Q4_K_M", "--tensor", "model.norm.weight"});
+    QVERIFY2(alone.status == 1 && alone.err.contains("leaves it as it is"), alone.err.constData());
+    QCOMPARE(runCli({"compare", file("mixed"), "Q9_K"}).status, 1);
+  }
+
   void brokenFilesAreRefused() {
     const Ran ran = runCli({"info", QString::fromStdString(dataPath("gguf/malformed/overlapping_tensors.gguf").string())});
     QCOMPARE(ran.status, 1);

@@ -73,6 +73,13 @@ QString shortLabel(const Choice& choice) {
   return label;
 }
 
+// "q4_k = Q4_K_M": the mix that a person asks for by name, rather than one that is called as its type is.
+QString withMix(QString label, const std::vector<std::string>& mixes) {
+  if (mixes.empty()) return label;
+  const auto sized = std::find_if(mixes.begin(), mixes.end(), [](const std::string& mix) { return mix.ends_with("_M"); });
+  return label + " = " + string(sized == mixes.end() ? mixes.front() : *sized);
+}
+
 std::vector<CandidateRow> candidateRows(Session& session) {
   const auto& state = session.state();
   std::vector<CandidateRow> rows;
@@ -109,8 +116,10 @@ ParetoData paretoData(Session& session, std::vector<int>& sources) {
     point.bitsPerWeight = result.bitsPerWeight;
     point.mebibytes = static_cast<double>(result.size.total()) / (1 << 20);
     point.sqnrDb = result.report.sqnrDb();
-    point.label = shortLabel(candidate.choice);
+    const auto mixes = session.comparer().mixes(candidate.choice);
+    point.label = withMix(shortLabel(candidate.choice), mixes);
     point.text = string(candidate.choice.shortText());
+    for (const std::string& mix : mixes) point.text += (&mix == mixes.data() ? QObject::tr(", here what these mixes make: ") : QString(" ")) + string(mix);
     point.family = candidate.choice.scheme().info().family;
     point.baseline = i == session.state().baseline;
     point.ticked = candidate.ticked;

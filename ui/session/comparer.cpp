@@ -52,6 +52,11 @@ const CandidateResult* Comparer::result(const Choice& choice) const {
   return found == m_results.end() ? nullptr : found->second.get();
 }
 
+std::vector<std::string> Comparer::mixes(const Choice& choice) const {
+  const auto found = m_mixes.find(choice.text());
+  return found == m_mixes.end() ? std::vector<std::string>() : found->second;
+}
+
 void Comparer::follow(const SessionState& before) {
   const auto& now = m_session.state();
   if (now.file != m_file || now.tensor != m_tensor || now.reading() != m_reading) {
@@ -60,6 +65,7 @@ void Comparer::follow(const SessionState& before) {
     m_reading = now.reading();
     m_results.clear();
     m_bound.reset();
+    m_mixes.clear();
     if (m_lane.busy()) m_lane.cancel();
     m_running.clear();
     emit changed();
@@ -91,8 +97,9 @@ void Comparer::startMissing() {
                  if (!boundKnown && checkWeights(*tensor, quiet)) {
                    auto bound = boundOf(*file->weights, name, *tensor, quiet);
                    if (!bound) return fail(bound.error());
-                   job.post([this, known = std::make_shared<const MemorylessBound>(*std::move(bound))] {
+                   job.post([this, known = std::make_shared<const MemorylessBound>(*std::move(bound)), mixes = mixesByChoice(*file->weights, name)] {
                      m_bound = known;
+                     m_mixes = mixes;
                      emit changed();
                    });
                  }

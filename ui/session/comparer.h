@@ -32,6 +32,8 @@ class Comparer : public QObject {
   [[nodiscard]] const CandidateResult* result(const Choice& choice) const;
   // Of the current tensor, made with the first figures; null: not known yet.
   [[nodiscard]] const MemorylessBound* bound() const { return m_bound.get(); }
+  // llama.cpp's named mixes that make this of the current tensor; empty as a rule, and while nothing is computed.
+  [[nodiscard]] std::vector<std::string> mixes(const Choice& choice) const;
   [[nodiscard]] JobLane& lane() { return m_lane; }
 
   void add(const std::vector<Choice>& choices, const QString& what);  // candidates that are not there yet, as one undo step
@@ -51,6 +53,7 @@ class Comparer : public QObject {
   JobLane m_lane{JobLane::Policy::Queue};
   std::map<std::string, std::shared_ptr<const CandidateResult>> m_results;  // by canonical text, of m_tensor
   std::shared_ptr<const MemorylessBound> m_bound;
+  std::map<std::string, std::vector<std::string>> m_mixes;  // by canonical text, of m_tensor
   std::set<std::string> m_running;
   std::string m_tensor, m_reading;
   std::shared_ptr<const OpenedFile> m_file;
