@@ -16,7 +16,10 @@ enum class NarrowRule : std::uint8_t {
   ScaleMinusZero,      // (level - zero) scale
   ScalePlusBias,       // scale level + zero
   FusedScalePlusBias,  // the same rounded once; exact where a product of scale and level and its sum with zero fit a double
+  FusedHalves,         // the same of halves and levels up to mostExactLevel, whose products are exact in float32: twice the lanes
 };
+
+inline constexpr int mostExactLevel = 1 << 13;  // 11 bits of a half and 13 of a whole number are the 24 of a float32
 
 inline constexpr std::size_t narrowPadding = 16;  // arrays are read and written up to the next multiple of this
 
@@ -24,8 +27,9 @@ inline constexpr std::size_t narrowPadding = 16;  // arrays are read and written
 // cannot be fused).
 bool hasNarrowRule(NarrowRule rule, FloatType step, FloatType result);
 
-// levels[i] becomes the value of weight i, for i < count. Scale and zero are not read where the rule has none. Any thread.
-void applyNarrowRule(NarrowRule rule, FloatType step, FloatType result, std::size_t count, float* levels, const float* scale,
-                     const float* zero);
+// out[i] is the value of weight i, for i < count; it may be `levels`. Scale and zero are not read where the rule has none. Any
+// thread.
+void applyNarrowRule(NarrowRule rule, FloatType step, FloatType result, std::size_t count, const float* levels,
+                     const float* scale, const float* zero, float* out);
 
 }  // namespace nibble::kernels

@@ -96,14 +96,21 @@ void walshHadamard(std::span<float> run) {
   for (float& value : run) value *= norm;
 }
 
+// Whether inputs have scales of their own. Formats that have room for them often hold ones.
+bool isRescaled(const QuantizedTensor& tensor) {
+  std::uint32_t other = 0;
+  for (const float scale : tensor.channelScale) other |= std::bit_cast<std::uint32_t>(scale) ^ std::bit_cast<std::uint32_t>(1.0f);
+  return other != 0;
+}
+
 // Undoes rotation and channel scale of one stored row, in place.
-void restoreChannels(const QuantizedTensor& tensor, std::span<float> row) {
+void restoreChannels(const QuantizedTensor& tensor, bool rescaled, std::span<float> row) {
   if (tensor.rotation) {
     for (std::size_t begin = 0; begin < row.size(); begin += tensor.rotation->block)
       walshHadamard(row.subspan(begin, tensor.rotation->block));
     for (std::size_t i = 0; i < row.size(); ++i) row[i] *= tensor.rotation->signs[i];
   }
-  if (tensor.channelScale.empty()) return;
+  if (!rescaled) return;
   const float* scale = tensor.channelScale.data();
   if (tensor.channelScaleMultiplies)
     for (std::size_t i = 0; i < row.size(); ++i) row[i] *= scale[i];
@@ -322,12 +329,12 @@ void decodeWith(StoredDecoder decodeStoredOrder, const QuantizedTensor& tensor, 
   if (!decodesByRow(tensor)) return decodeStoredOrder(tensor, begin, out);
   const std::uint64_t columns = tensor.columns;
   NIBBLE_EXPECTS(begin % columns == 0 && out.size() % columns == 0);
-  const bool reordered = isReordered(tensor);
+  const bool reordered = isReordered(tensor), rescaled = isRescaled(tensor);
   std::vector<float> stored(reordered ? columns : 0);
   for (std::size_t offset = 0; offset < out.size(); offset += columns) {
     const std::span<float> to = out.subspan(offset, columns), row = reordered ? std::span(stored) : to;
     decodeStoredOrder(tensor, begin + offset, row);
-    restoreChannels(tensor, row);
+    restoreChannels(tensor, rescaled, row);
     if (reordered)
       for (std::size_t i = 0; i < columns; ++i) to[tensor.order[i]] = row[i];
   }

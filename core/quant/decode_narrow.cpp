@@ -74,6 +74,12 @@ void layOut(const Plane& plane, std::uint64_t begin, std::span<float> to) {
   }
 }
 
+// Whether products of scale and level are exact in float32.
+bool areHalves(const QuantizedTensor& tensor) {
+  static_assert(kernels::mostExactLevel >= 255);  // codes are one byte
+  return tensor.levels.kind == Levels::Kind::Identity && tensor.scale->stored == Stored::F16 && tensor.zero->stored == Stored::F16;
+}
+
 kernels::NarrowRule ruleOf(const QuantizedTensor& tensor) {
   using enum kernels::NarrowRule;
   switch (tensor.rule) {
@@ -82,7 +88,7 @@ kernels::NarrowRule ruleOf(const QuantizedTensor& tensor) {
     case ValueRule::ScaleMinusZero:
       return ScaleMinusZero;
     case ValueRule::ScalePlusBias:
-      return tensor.arithmetic.fused ? FusedScalePlusBias : ScalePlusBias;
+      return !tensor.arithmetic.fused ? ScalePlusBias : areHalves(tensor) ? FusedHalves : FusedScalePlusBias;
   }
   return Level;
 }
@@ -129,9 +135,11 @@ void decodeNarrow(const QuantizedTensor& tensor, std::uint64_t begin, std::span<
       for (std::size_t i = 0; i < count; ++i) value[i] = static_cast<float>(codes[done + i]);
     if (tensor.scale) layOut(*tensor.scale, begin + done, std::span(scale).first(count));
     if (tensor.zero) layOut(*tensor.zero, begin + done, std::span(zero).first(count));
+    const bool isWhole = count % kernels::narrowPadding == 0;  // what is written past a part has no place in `out`
+    float* to = isWhole ? out.data() + done : value.data();
     kernels::applyNarrowRule(rule, tensor.arithmetic.step, tensor.arithmetic.result, count, value.data(), scale.data(),
-                             zero.data());
-    std::copy_n(value.begin(), count, out.begin() + static_cast<std::ptrdiff_t>(done));
+                             zero.data(), to);
+    if (!isWhole) std::copy_n(to, count, out.data() + done);
     done += count;
   }
 }

@@ -59,14 +59,11 @@ struct ToFloat {
   }
 };
 
-// A double as a float32 rounded to odd: its last bit keeps what was cut off, so that a second rounding sees no tie that is
-// none. The rest as a float32 vanishes only where the double is far below any half. Infinite or no number: as it is.
-HWY_INLINE hn::Vec<HalfFloats> toOdd(hn::Vec<Doubles> exact) {
-  const Doubles dd;
-  const HalfFloats d;
-  const hn::RebindToSigned<HalfFloats> di;
-  const auto nearest = hn::DemoteTo(d, exact);
-  const auto rest = hn::DemoteTo(d, hn::Sub(exact, hn::PromoteTo(dd, nearest)));
+// nearest + rest, where nearest is their sum rounded to float32, rounded to odd instead: the last bit keeps what was cut off, so
+// that a second rounding sees no tie that is none. Infinite or no number: as it is.
+template <class D>
+HWY_INLINE hn::Vec<D> roundedToOdd(D d, hn::Vec<D> nearest, hn::Vec<D> rest) {
+  const hn::RebindToSigned<D> di;
   const auto bits = hn::BitCast(di, nearest), one = hn::Set(di, 1);
   const auto isCut = hn::RebindMask(di, hn::Ne(rest, hn::Zero(d)));
   const auto cut = hn::IfThenElseZero(isCut, one);
@@ -75,15 +72,29 @@ HWY_INLINE hn::Vec<HalfFloats> toOdd(hn::Vec<Doubles> exact) {
   return hn::BitCast(d, hn::IfThenElse(hn::RebindMask(di, hn::Eq(rest, rest)), odd, bits));
 }
 
+// The rest of a double as a float32 vanishes only where the double is far below any half.
+HWY_INLINE hn::Vec<HalfFloats> oddFloat(hn::Vec<Doubles> exact) {
+  const Doubles dd;
+  const HalfFloats d;
+  const auto nearest = hn::DemoteTo(d, exact);
+  return roundedToOdd(d, nearest, hn::DemoteTo(d, hn::Sub(exact, hn::PromoteTo(dd, nearest))));
+}
+
+// Knuth's two-sum: what the rounded sum misses is itself a float32.
+HWY_INLINE hn::Vec<Floats> oddSum(hn::Vec<Floats> a, hn::Vec<Floats> b) {
+  const auto sum = hn::Add(a, b), ofB = hn::Sub(sum, a), ofA = hn::Sub(sum, ofB);
+  return roundedToOdd(Floats(), sum, hn::Add(hn::Sub(a, ofA), hn::Sub(b, ofB)));
+}
+
 template <class Step, class Result>
-void applyRounded(NarrowRule rule, std::size_t count, float* levels, const float* scale, const float* zero) {
+void applyRounded(NarrowRule rule, std::size_t count, const float* levels, const float* scale, const float* zero, float* out) {
   const Floats d;
   const Step toStep;
   const Result toResult;
   const auto step = [&](auto value) HWY_ATTR { return toStep(d, value); };
   const auto each = [&](auto value) HWY_ATTR {
     for (std::size_t i = 0; i < count; i += hn::Lanes(d))
-      hn::StoreU(toResult(d, value(hn::LoadU(d, levels + i), i)), d, levels + i);
+      hn::StoreU(toResult(d, value(hn::LoadU(d, levels + i), i)), d, out + i);
   };
   switch (rule) {
     case NarrowRule::Level:
@@ -106,24 +117,28 @@ void applyRounded(NarrowRule rule, std::size_t count, float* levels, const float
       const auto wide = [&](const float* from) HWY_ATTR { return hn::PromoteTo(dd, hn::LoadU(dh, from)); };
       for (std::size_t i = 0; i < count; i += hn::Lanes(dh)) {
         const auto exact = hn::Add(hn::Mul(wide(scale + i), wide(levels + i)), wide(zero + i));
-        hn::StoreU(toStep(dh, toOdd(exact)), dh, levels + i);
+        hn::StoreU(toStep(dh, oddFloat(exact)), dh, out + i);
       }
       break;
     }
+    case NarrowRule::FusedHalves:
+      each([&](auto level, std::size_t i)
+               HWY_ATTR { return step(oddSum(hn::Mul(hn::LoadU(d, scale + i), level), hn::LoadU(d, zero + i))); });
+      break;
   }
 }
 
-void applyHalf(NarrowRule rule, std::size_t count, float* levels, const float* scale, const float* zero) {
-  applyRounded<ToHalf, ToFloat>(rule, count, levels, scale, zero);  // what is rounded stays as it is
+void applyHalf(NarrowRule rule, std::size_t count, const float* levels, const float* scale, const float* zero, float* out) {
+  applyRounded<ToHalf, ToFloat>(rule, count, levels, scale, zero, out);  // what is rounded stays as it is
 }
-void applyBfloat(NarrowRule rule, std::size_t count, float* levels, const float* scale, const float* zero) {
-  applyRounded<ToBfloat, ToFloat>(rule, count, levels, scale, zero);
+void applyBfloat(NarrowRule rule, std::size_t count, const float* levels, const float* scale, const float* zero, float* out) {
+  applyRounded<ToBfloat, ToFloat>(rule, count, levels, scale, zero, out);
 }
-void applyThenHalf(NarrowRule rule, std::size_t count, float* levels, const float* scale, const float* zero) {
-  applyRounded<ToFloat, ToHalf>(rule, count, levels, scale, zero);
+void applyThenHalf(NarrowRule rule, std::size_t count, const float* levels, const float* scale, const float* zero, float* out) {
+  applyRounded<ToFloat, ToHalf>(rule, count, levels, scale, zero, out);
 }
-void applyThenBfloat(NarrowRule rule, std::size_t count, float* levels, const float* scale, const float* zero) {
-  applyRounded<ToFloat, ToBfloat>(rule, count, levels, scale, zero);
+void applyThenBfloat(NarrowRule rule, std::size_t count, const float* levels, const float* scale, const float* zero, float* out) {
+  applyRounded<ToFloat, ToBfloat>(rule, count, levels, scale, zero, out);
 }
 
 }  // namespace nibble::kernels::simd::HWY_NAMESPACE
@@ -142,21 +157,22 @@ HWY_EXPORT(applyThenBfloat);
 
 bool hasNarrowRule(NarrowRule rule, FloatType step, FloatType result) {
   const auto isNarrow = [](FloatType type) { return type == FloatType::F16 || type == FloatType::BF16; };
-  if (step == FloatType::F32) return isNarrow(result) && rule != NarrowRule::FusedScalePlusBias;
+  const bool isFused = rule == NarrowRule::FusedScalePlusBias || rule == NarrowRule::FusedHalves;
+  if (step == FloatType::F32) return isNarrow(result) && !isFused;
   return isNarrow(step) && step == result && rule != NarrowRule::Level;  // a level alone takes no step
 }
 
-void applyNarrowRule(NarrowRule rule, FloatType step, FloatType result, std::size_t count, float* levels, const float* scale,
-                     const float* zero) {
+void applyNarrowRule(NarrowRule rule, FloatType step, FloatType result, std::size_t count, const float* levels,
+                     const float* scale, const float* zero, float* out) {
   using namespace simd;
   if (step == FloatType::F16)
-    HWY_DYNAMIC_DISPATCH(applyHalf)(rule, count, levels, scale, zero);
+    HWY_DYNAMIC_DISPATCH(applyHalf)(rule, count, levels, scale, zero, out);
   else if (step == FloatType::BF16)
-    HWY_DYNAMIC_DISPATCH(applyBfloat)(rule, count, levels, scale, zero);
+    HWY_DYNAMIC_DISPATCH(applyBfloat)(rule, count, levels, scale, zero, out);
   else if (result == FloatType::F16)
-    HWY_DYNAMIC_DISPATCH(applyThenHalf)(rule, count, levels, scale, zero);
+    HWY_DYNAMIC_DISPATCH(applyThenHalf)(rule, count, levels, scale, zero, out);
   else
-    HWY_DYNAMIC_DISPATCH(applyThenBfloat)(rule, count, levels, scale, zero);
+    HWY_DYNAMIC_DISPATCH(applyThenBfloat)(rule, count, levels, scale, zero, out);
 }
 
 }  // namespace nibble::kernels

@@ -376,7 +376,9 @@ void TestQuantModel::narrowArithmeticOverEveryGrouping() {
     }
     return values;
   };
-  const auto plane = [&](const Grouping& grouping) { return Plane::numbers(grouping, any(grouping.groupCount()), Stored::F32); };
+  const auto plane = [&](const Grouping& grouping) {  // halves have a rule of their own
+    return Plane::numbers(grouping, any(grouping.groupCount()), random() % 2 == 0 ? Stored::F16 : Stored::F32);
+  };
   for (const Grouping& ofScale : groupings) {
     for (const Grouping& ofZero : groupings) {
       for (const ValueRule rule : {ValueRule::Scale, ValueRule::ScaleMinusZero, ValueRule::ScalePlusBias}) {
