@@ -92,6 +92,8 @@ void TestGuiStory::cleanup() {
 void TestGuiStory::opensByMenu() {
   TestWindow window;
   QVERIFY(waitFor("startPage"));
+  QVERIFY(waitFor("recentNone"));  // nothing was opened yet: no table, and no word about its keys
+  for (const char* name : {"recentTable", "recentKeys"}) QVERIFY2(findVisible(name) == nullptr, name);
   QVERIFY(withFileDialog(sampleFile(), [] { chooseMenu({"File", "Open file..."}); }));
   QVERIFY(waitFor("explorePage"));
   QVERIFY(exploring());

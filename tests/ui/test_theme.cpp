@@ -169,6 +169,7 @@ class TestTheme : public QObject {
     row(formatSqnrWithUnit(7.2, 1), "7.2 dB");
     row(formatMse(7.16e-5), "7.16·10⁻⁵");
     row(formatMse(9.996e-5), "1.00·10⁻⁴");
+    row(formatMse(4.44e-13, 2), "4.4·10⁻¹³");
     row(formatMse(0), "0");
     row(formatScaled(5.41e-7, -5), "0.0541");
     row(formatScaled(1.75e-3, -5), "175");

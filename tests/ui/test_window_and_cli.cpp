@@ -2,6 +2,7 @@
 // The window and the command line say the same, to the last bit: forty candidates of a saved session, packed layers cell by cell
 // as stored and quantized anew, two files compared, and runs of training.
 #include "core/report/microscope.h"
+#include "core/schemes/gguf_mixes.h"
 #include "tests/app/cli_runner.h"
 #include "ui/models/candidate_model.h"
 #include "ui/models/diff_model.h"
@@ -116,6 +117,29 @@ class TestWindowAndCli : public QObject {
     const auto ran = runCli({"run", folder.filePath("forty.nibble"), "--json"});
     QVERIFY2(ran.status == 0, ran.err.constData());
     compareFigures(session, ran.json()["candidates"], 40);
+  }
+
+  // Which of llama.cpp's named mixes make this of the tensor: beside a point of the Pareto plot, and in the lines of `compare`.
+  void namedMixes() {
+    Session session;
+    open(session, test::samplePath());
+    session.edit("choose", {}, [](SessionState& state) {
+      state.tensor = test::sampleTensor().toStdString();
+      state.selection = {state.tensor};
+    });
+    QStringList arguments{"compare", test::samplePath(), "--tensor", test::sampleTensor(), "--json"};
+    std::map<std::string, std::vector<std::string>> wanted;
+    for (const std::string_view mix : mixNames()) arguments << QString::fromUtf8(mix.data(), static_cast<int>(mix.size()));
+    const json compared = runCli(arguments).json();
+    for (const json& candidate : compared["candidates"])
+      wanted[candidate["scheme"].get<std::string>()].push_back(candidate["mix"].get<std::string>());
+    QVERIFY(wanted.size() >= 5);
+    std::vector<Choice> choices;
+    for (const auto& [scheme, mixes] : wanted) choices.push_back(*Choice::parse(scheme));
+    session.comparer().add(choices, "add");
+    QTRY_VERIFY_WITH_TIMEOUT(idle(session), 60000);
+    for (const auto& [scheme, mixes] : wanted) QCOMPARE(session.comparer().mixes(*Choice::parse(scheme)), mixes);
+    QVERIFY(session.comparer().mixes(*Choice::parse("hqq")).empty());
   }
 
   void packedLayers_data() {

@@ -69,7 +69,7 @@ QString RunModel::text(const RunRow& row, int column) const {
     case LastLoss: {
       const double loss = raw.toDouble();
       const bool vanishes = loss > 0 && loss < std::pow(10.0, -m_lossDecimals);  // beside the largest; but it is not 0
-      return vanishes ? formatMse(loss) : formatFixed(loss, m_lossDecimals);
+      return vanishes ? formatMse(loss, 2) : formatFixed(loss, m_lossDecimals);
     }
     case MagnitudeMoved: return tr("%1 of %2").arg(formatCount(row.magnitude->moved), formatCount(row.magnitude->total));
     case DeltaM:

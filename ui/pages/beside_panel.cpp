@@ -173,9 +173,10 @@ void BesidePanel::showStudy() {
   m_choosing = false;
   m_largest->setCurrentIndex(pairs ? 0 : 1);
   for (QWidget* button : m_tableTools) button->setEnabled(pairs != nullptr);
-  fitColumns();
+  const bool isTable = viewOf(m_session) == "largest";
+  if (isTable) fitColumns();
   if (!pairs) return;
-  if (viewOf(m_session) == "largest")
+  if (isTable)
     setSubtitle(counted(static_cast<qint64>(pairs->largest.size()), tr("the largest"), tr("first %1")));
   else
     setSubtitle(tr("weights per square"));
@@ -257,7 +258,7 @@ void BesidePanel::changeEvent(QEvent* event) {
 
 void BesidePanel::resizeEvent(QResizeEvent* event) {
   Panel::resizeEvent(event);
-  fitColumns();
+  if (viewOf(m_session) == "largest") fitColumns();
 }
 
 }  // namespace nibble

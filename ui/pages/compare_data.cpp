@@ -73,11 +73,12 @@ QString shortLabel(const Choice& choice) {
   return label;
 }
 
-// "q4_k = Q4_K_M": the mix that a person asks for by name, rather than one that is called as its type is.
+// "q4_k = Q4_K_M": the mix that a person asks for by name. One that is called as its type is says nothing more: "q8_0".
 QString withMix(QString label, const std::vector<std::string>& mixes) {
   if (mixes.empty()) return label;
   const auto sized = std::find_if(mixes.begin(), mixes.end(), [](const std::string& mix) { return mix.ends_with("_M"); });
-  return label + " = " + string(sized == mixes.end() ? mixes.front() : *sized);
+  const QString mix = string(sized == mixes.end() ? mixes.front() : *sized);
+  return mix.compare(label, Qt::CaseInsensitive) == 0 ? label : label + " = " + mix;
 }
 
 std::vector<CandidateRow> candidateRows(Session& session) {

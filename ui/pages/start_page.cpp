@@ -112,7 +112,9 @@ QWidget* StartPage::buildRecent() {
   header->setContentsMargins(12, 8, 10, 8);
   header->addWidget(label("title", tr("Recent")));
   header->addStretch(1);
-  header->addWidget(label("hint", tr("Enter opens, Del forgets")));
+  m_recentKeys = label("hint", tr("Enter opens, Del forgets"));
+  m_recentKeys->setObjectName("recentKeys");
+  header->addWidget(m_recentKeys);
   column->addLayout(header);
   m_model = new RecentModel(this);
   m_table = new QTableView;
@@ -144,6 +146,7 @@ void StartPage::showRecent() {
   m_model->setFiles(m_recent.files());
   const bool any = m_model->rowCount() > 0;
   m_table->setVisible(any);
+  m_recentKeys->setVisible(any);
   m_none->setVisible(!any);
 }
 

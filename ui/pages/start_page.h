@@ -51,7 +51,8 @@ class StartPage : public QWidget {
   Session& m_session;
   RecentFiles& m_recent;
   RecentModel* m_model;
-  QLabel* m_none;  // in the table's place while it is empty
+  QLabel* m_none;        // in the table's place while it is empty
+  QLabel* m_recentKeys;  // what keys do in the table
   QTableView* m_table;
   CardButton* m_sample;
   QLabel* m_about;

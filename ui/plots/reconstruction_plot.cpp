@@ -25,12 +25,13 @@ double shade(double count, double most) { return most > 1 ? firstColour + (1 - f
 
 ReconstructionPlot::ReconstructionPlot(QWidget* parent, const QString& objectName)
     : ChartWidget(objectName, tr("Weights against reconstructed weights"), parent) {
-  setAxisMargins(46, 56, 36, 8);
+  setAxisMargins(46, 58, 36, 8);
   setToolTip(tr("How many weights lie in each square, by what they were and what comes back; on the dashed line both are equal. "
                 "Beyond five times their root mean square weights count in the outermost squares."));
 }
 
 void ReconstructionPlot::setData(std::shared_ptr<const Reconstruction> pairs) {
+  if (pairs == m_pairs) return;
   m_pairs = std::move(pairs);
   m_cursorColumn = m_cursorRow = -1;
   std::uint64_t squares = 0, total = 0;

@@ -77,11 +77,11 @@ QString formatPower(int exponent) {
   return text;
 }
 
-QString formatMse(double mse) {
+QString formatMse(double mse, int digits) {
   if (!std::isfinite(mse) || mse == 0) return formatFixed(mse, 0);
-  const int exponent = leadingExponent(mse, 3);
-  if (exponent >= -1 && exponent <= 2) return formatSignificant(mse, 3);
-  return formatSignificant(mse / std::pow(10.0, exponent), 3) + middleDot + formatPower(exponent);
+  const int exponent = leadingExponent(mse, digits);
+  if (exponent >= -1 && exponent <= 2) return formatSignificant(mse, digits);
+  return formatSignificant(mse / std::pow(10.0, exponent), digits) + middleDot + formatPower(exponent);
 }
 
 int commonPower(std::span<const double> values) {

@@ -21,7 +21,7 @@ QString formatBpw(double bitsPerWeight);                       // "4.50"
 QString formatSqnr(double decibel, int decimals = 2);          // "21.05"; infinite: "∞"; the unit stands in the header
 QString formatSqnrWithUnit(double decibel, int decimals = 2);  // "21.05 dB"
 QString formatPower(int exponent);                             // "10⁻⁵"
-QString formatMse(double mse);                                 // alone: "7.16·10⁻⁵"
+QString formatMse(double mse, int digits = 3);                 // alone: "7.16·10⁻⁵"
 int commonPower(std::span<const double> values);        // the power of ten of a column: that of its median positive value
 QString formatScaled(double value, int power);          // value / 10^power with 3 digits, for a column
 QString formatRatio(double ratio);                      // "0.97×", "24.5×", "0.008×"
