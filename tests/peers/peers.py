@@ -27,12 +27,9 @@ from tiny_llama import llama_logits, names_in_gguf, small_llama
 
 class Hqq(Peer):
     def setUp(self):
-        try:
-            from hqq.core.quantize import HQQLinear, Quantizer
-        except ImportError as missing:
-            self.skipTest(f"hqq is not installed: {missing}")
+        hqq = self.library("hqq.core.quantize")
         super().setUp()
-        self.linear, self.quantizer = HQQLinear, Quantizer
+        self.linear, self.quantizer = hqq.HQQLinear, hqq.Quantizer
 
     def test_library_decodes_what_was_written(self):
         for bits, group, axis in [(8, 64, 1), (4, 64, 1), (3, 64, 1), (2, 32, 1), (1, 64, 1), (4, 64, 0), (2, 16, 0), (3, 64, 0)]:
@@ -63,12 +60,8 @@ class Hqq(Peer):
 
 class Bitsandbytes(Peer):
     def setUp(self):
-        try:
-            from bitsandbytes import functional
-        except ImportError as missing:
-            self.skipTest(f"bitsandbytes is not installed: {missing}")
+        self.functional = self.library("bitsandbytes.functional")
         super().setUp()
-        self.functional = functional
 
     def test_library_decodes_what_was_written(self):
         for kind in ("nf4", "fp4"):
@@ -162,12 +155,8 @@ GGUF_TYPES = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q
 
 class Gguf(Peer):
     def setUp(self):
-        try:
-            import gguf
-        except ImportError as missing:
-            self.skipTest(f"gguf is not installed: {missing}")
+        self.gguf = self.library("gguf")
         super().setUp()
-        self.gguf = gguf
 
     def reader(self, path):
         return self.gguf.GGUFReader(path)
@@ -238,10 +227,7 @@ class Gguf(Peer):
 class PeftAdapters(Peer):
     def test_peft_loads_and_merges_what_train_writes(self):
         """PEFT loads the adapter folder onto a module of the same name; its merged weight and its output are ours."""
-        try:
-            import peft
-        except ImportError as missing:
-            self.skipTest(f"peft: {missing}")
+        peft = self.library("peft")
         print(f"peft {peft.__version__}, torch {torch.__version__}", file=sys.stderr)
         names, module = TENSOR.split(".")[:-1], TENSOR.removesuffix(".weight")
         base = tensors_of(SAMPLE)[TENSOR].float()
@@ -267,12 +253,8 @@ class PeftAdapters(Peer):
 
 class Mlx(Peer):
     def setUp(self):
-        try:
-            import mlx.core
-        except ImportError as missing:
-            self.skipTest(f"mlx is not installed: {missing}")
+        self.mx = self.library("mlx.core")
         super().setUp()
-        self.mx = mlx.core
 
     def test_same_words_on_new_data(self):
         """affine is MLX's own quantizer: words, scales and biases are the bytes that it gives, at its 4.5 bits a weight."""
@@ -317,12 +299,9 @@ class Models(Peer):
     """Whole folders: a tiny Llama that export has quantized, opened by transformers itself."""
 
     def setUp(self):
-        try:
-            import accelerate  # noqa: F401
-            import compressed_tensors  # noqa: F401
-            import transformers
-        except ImportError as missing:
-            self.skipTest(f"transformers, accelerate and compressed-tensors are needed: {missing}")
+        for module in ("accelerate", "compressed_tensors"):  # transformers asks for them
+            self.library(module)
+        transformers = self.library("transformers")
         super().setUp()
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
@@ -402,10 +381,7 @@ class Models(Peer):
                 self.compare("transformers, fine-grained FP8", out, names, lambda name: model.get_parameter(name).detach())
 
     def test_bitsandbytes(self):
-        try:
-            from bitsandbytes import functional
-        except ImportError as missing:
-            self.skipTest(f"bitsandbytes is not installed: {missing}")
+        functional = self.library("bitsandbytes.functional")
         for scheme in ("nf4", "nf4:nested=true", "fp4", "fp4:block=128,nested=true"):
             with self.subTest(scheme=scheme):
                 out, names = self.export(scheme, "bnb")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the peers share: the program under test, one layer written and shown, and what the closing lines say."""
+import importlib
 import json
 import pathlib
 import subprocess
@@ -34,6 +35,13 @@ class Peer(unittest.TestCase):
 
     def tearDown(self):
         self.folder.cleanup()
+
+    def library(self, module):
+        """The module; without it the test is skipped, and says which library is missing."""
+        try:
+            return importlib.import_module(module)
+        except ImportError as missing:
+            self.skipTest(f"{module.split('.')[0]} is not installed: {missing}")
 
     def shown(self, scheme, source=SAMPLE, tensor=TENSOR):
         out = self.path / "shown.npz"
