@@ -34,28 +34,44 @@ void packBlock(std::span<const PackedRun> runs, const std::uint8_t* codes, std::
   }
 }
 
+namespace {
+
+// The largest magnitude of a multiple of 8 numbers. Eight maxima: one would wait for itself.
+float largestOf(const float* x, std::size_t count) {
+  constexpr std::size_t lanes = 8;
+  float largest[lanes] = {};
+  for (std::size_t k = 0; k < count; k += lanes)
+    for (std::size_t lane = 0; lane < lanes; ++lane) largest[lane] = std::max(largest[lane], std::fabs(x[k + lane]));
+  return *std::max_element(largest, largest + lanes);
+}
+
+// To the nearest whole number, half to even, for |value| < 2^22: beside 1.5 * 2^23 a float has no room for fractions. Without a
+// call, which nearbyint is on a plain x86-64.
+float roundedSmall(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
+
+}  // namespace
+
 void quantizeInputs(std::span<const PackedRun> runs, const float* x, std::int16_t* codes, std::int8_t* pairs, float* scales,
                     float* sums) {
   for (std::size_t r = 0; r < runs.size(); ++r) {
     const PackedRun& run = runs[r];
-    float largest = 0;
-    for (std::size_t k = run.first; k < run.first + run.inputs; ++k) largest = std::max(largest, std::fabs(x[k]));
+    const float largest = largestOf(x + run.first, run.inputs);
     // Where all inputs are 0, or so small that float32 has no inverse of the largest, they count as 0.
     const bool vanish = !(127.0f / largest <= std::numeric_limits<float>::max());
     const float scale = vanish ? 0 : largest / 127.0f, inverse = vanish ? 0 : 127.0f / largest;
     std::int32_t sum = 0;
     for (std::size_t k = run.first; k < run.first + run.inputs; ++k) {
-      codes[k] = static_cast<std::int16_t>(std::clamp(std::nearbyint(x[k] * inverse), -127.0f, 127.0f));
+      codes[k] = static_cast<std::int16_t>(std::clamp(roundedSmall(x[k] * inverse), -127.0f, 127.0f));
       sum += codes[k];
     }
     scales[r] = scale;
     sums[r] = scale * static_cast<float>(sum);
-    if (run.bits != 4) continue;
     std::int8_t* to = pairs + run.first;
+    const std::size_t half = run.fields() / 2;  // bytes of a word hold fields j and j + half
     for (std::size_t c = 0; c < run.words(); c += run.chunk())
-      for (std::size_t j = 0; j < 2; ++j)
+      for (std::size_t j = 0; j < half; ++j)
         for (std::size_t w = c; w < c + run.chunk(); ++w)
-          for (const std::size_t field : {j, j + 2})
+          for (const std::size_t field : {j, j + half})
             *to++ = static_cast<std::int8_t>(codes[run.first + field * run.words() + w]);
   }
 }

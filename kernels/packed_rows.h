@@ -42,7 +42,7 @@ inline std::size_t packedBytes(const PackedRun& run) {
 
 struct ByteInputs {
   const std::int16_t* codes;   // [inputs]
-  const std::int8_t* pairs;    // [inputs]: of runs in fields of 4 and of each chunk: words' fields 0 and 2, then 1 and 3
+  const std::int8_t* pairs;    // [inputs]: of each chunk, as the words' bytes lie: fields 0 and 1, or 0 and 2, then 1 and 3
   const float *scales, *sums;  // [runs]: sx, X
 };
 struct FloatInputs {

@@ -10,6 +10,7 @@
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/packed_rows.h"
+#include "kernels/simd/byte_dot-inl.h"
 
 #include <type_traits>
 
@@ -31,7 +32,7 @@ void packedFloatProducts(std::span<const PackedRun> runs, const std::byte* block
 // A run's bytes are asked for some runs before they are needed: the four outputs of a run are four streams, which the hardware
 // foresees less well than one. Beyond the end it is a hint for nothing.
 HWY_INLINE void prefetchRun(const std::byte* block, std::size_t bytes) {
-  constexpr std::size_t ahead = 2048, line = 64;
+  constexpr std::size_t ahead = 8192, line = 64;
   for (std::size_t i = 0; i < bytes; i += line)
     hwy::Prefetch(reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(block) + ahead + i));
 }
@@ -203,17 +204,52 @@ HWY_INLINE FourIntegers anyRun(FourIntegers (*)(const std::uint16_t*, std::size_
   return count % 16 == 0 ? nibbleRun(words, count, in) : shortNibbleRun(words, count, in);
 }
 
-void packedByteProducts(std::span<const PackedRun> runs, const std::byte* block, const ByteInputs& x, float* out) {
+// y and what a run adds to it.
+HWY_INLINE FourSums withRun(FourSums y, FourIntegers products, const std::byte* block, const ByteInputs& x, std::size_t r) {
+  const Four four;
+  const auto* parameters = reinterpret_cast<const float*>(block);
+  const auto scale = hn::Mul(hn::LoadU(four, parameters), hn::Set(four, x.scales[r]));
+  y = hn::Add(y, hn::Mul(hn::ConvertTo(four, products), scale));
+  return hn::Add(y, hn::Mul(hn::LoadU(four, parameters + packedOutputs), hn::Set(four, x.sums[r])));
+}
+
+HWY_INLINE const std::uint16_t* wordsOf(const std::byte* block) {
+  return reinterpret_cast<const std::uint16_t*>(block + packedParameters);
+}
+
+#ifdef NIBBLE_BYTE_DOT
+
+NIBBLE_BYTE_DOT void packedDotProducts(std::span<const PackedRun> runs, const std::byte* block, const ByteInputs& x, float* out) {
   const Four four;
   FourSums y = hn::Zero(four);
   for (std::size_t r = 0; r < runs.size(); ++r) {
     const PackedRun& run = runs[r];
-    const auto* parameters = reinterpret_cast<const float*>(block);
-    const auto* words = reinterpret_cast<const std::uint16_t*>(block + packedParameters);
-    const FourSums sums = hn::ConvertTo(four, anyRun(nibbleRun, run, words, x));
-    const auto scale = hn::Mul(hn::LoadU(four, parameters), hn::Set(four, x.scales[r]));
-    y = hn::Add(y, hn::Mul(sums, scale));
-    y = hn::Add(y, hn::Mul(hn::LoadU(four, parameters + packedOutputs), hn::Set(four, x.sums[r])));
+    const std::uint16_t* words = wordsOf(block);
+    const std::int8_t* in = x.pairs + run.first;
+    const std::size_t count = run.words();
+    const FourIntegers products = run.bits == 8      ? FourIntegers{dotOfBytes(words, count, in)}
+                                  : count % 16 == 0 ? FourIntegers{dotOfNibbles(words, count, in)}
+                                  : count == 8      ? FourIntegers{dotOfShortNibbles(words, in)}
+                                                    : shortNibbleRun(words, count, in);
+    y = withRun(y, products, block, x, r);
+    const std::size_t bytes = packedBytes(run);
+    prefetchRun(block, bytes);
+    block += bytes;
+  }
+  hn::StoreU(y, four, out);
+}
+
+#endif
+
+void packedByteProducts(std::span<const PackedRun> runs, const std::byte* block, const ByteInputs& x, float* out) {
+#ifdef NIBBLE_BYTE_DOT
+  if (hasByteDot()) return packedDotProducts(runs, block, x, out);
+#endif
+  const Four four;
+  FourSums y = hn::Zero(four);
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const PackedRun& run = runs[r];
+    y = withRun(y, anyRun(nibbleRun, run, wordsOf(block), x), block, x, r);
     const std::size_t bytes = packedBytes(run);
     prefetchRun(block, bytes);
     block += bytes;

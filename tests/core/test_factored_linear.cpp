@@ -161,10 +161,11 @@ class TestFactoredLinear : public QObject {
     std::vector<std::byte> block(kernels::packedBytes(runs[0]));
     kernels::packBlock(runs, codes.data(), kernels::mostPackedInputs, scales.data(), offsets.data(), block.data());
     const std::vector<std::int16_t> x(kernels::mostPackedInputs, -127);
+    const std::vector<std::int8_t> pairs(kernels::mostPackedInputs, -127);
     const float one = 1, none = 0;
     for (const kernels::PackedLoops* loops : {&kernels::hostPackedLoops(), &kernels::simdPackedLoops()}) {
       float out[4];
-      loops->byteProducts(runs, block.data(), {x.data(), nullptr, &one, &none}, out);
+      loops->byteProducts(runs, block.data(), {x.data(), pairs.data(), &one, &none}, out);
       for (const float value : out) QCOMPARE(value, -255.0f * 127.0f * 65536.0f);
     }
   }
