@@ -23,7 +23,7 @@ struct BenchRow {
   std::string name;
   std::uint64_t weights = 0;
   double seconds = 0;
-  double timesRead = 0;  // seconds over the time to read so many weights once, or the packed bytes of a packed product
+  double timesRead = 0;  // seconds over the time to read so many weights once, or these packed bytes, for a packed product
   double weightsPerSecond = 0;
   double goal = 0;  // timesRead should not exceed it; 0: no goal
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The benchmark's rows of packed linear layers: one token against 4 and 8 bit weights in groups of 128. Their unit is the time
-// to read the packed bytes (codes, scales and offsets) once.
+// to read these packed bytes (codes, scales and offsets) once.
 #include "core/layers/factored_linear.h"
+#include "core/layers/mbwq_layer.h"
 #include "core/layers/packed_linear.h"
 #include "core/quant/layout.h"
 #include "core/run/bench_rows.h"
@@ -45,10 +46,6 @@ struct Layers {
   std::optional<PackedLinear> exact;
 };
 
-std::uint64_t packedSize(std::uint64_t outputs, int bits) {
-  return outputs * (columns * static_cast<std::uint64_t>(bits) / 8 + columns / group * 2 * sizeof(float));
-}
-
 Status prepare(Layers& layers, std::uint64_t outputs, int bits, const Context& context) {
   if (layers.fast) return {};
   auto made = FactoredLinear::make("benchmark", someWeights(outputs, bits), {}, context);
@@ -57,7 +54,7 @@ Status prepare(Layers& layers, std::uint64_t outputs, int bits, const Context& c
   return {};
 }
 
-Status readPacked(const FactoredLinear& layer, const Context& context) {
+Status readPacked(const FactoredLinear& layer, std::span<const float>, const Context& context) {
   std::atomic<std::uint64_t> sink{0};
   const std::span<const std::byte> bytes = layer.packed();
   const auto body = [&](std::size_t begin, std::size_t end) {
@@ -69,10 +66,6 @@ Status readPacked(const FactoredLinear& layer, const Context& context) {
 }
 
 using Work = Status (*)(const FactoredLinear& layer, std::span<const float> x, const Context& context);
-
-Status readOnce(const FactoredLinear& layer, std::span<const float>, const Context& context) {
-  return readPacked(layer, context);
-}
 
 template <Activations activations>
 Status multiply(const FactoredLinear& layer, std::span<const float> x, const Context& context) {
@@ -86,8 +79,7 @@ struct Kind {
   Work work;
 };
 
-constexpr Kind kinds[] = {{", its bytes read once", 0, readOnce},
-                          {" x 8-bit activations", 1.3, multiply<Activations::Bytes>},
+constexpr Kind kinds[] = {{" x 8-bit activations", 1.3, multiply<Activations::Bytes>},
                           {" x float activations", 2.6, multiply<Activations::Floats>}};
 
 }  // namespace
@@ -97,17 +89,19 @@ void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& cont
   if (outputs == 0) return;
   const std::span<const float> x = buffers.weights().first(columns);
   const std::array<std::shared_ptr<Layers>, 2> both{std::make_shared<Layers>(), std::make_shared<Layers>()};
-  // A width's rows stand apart: the bytes of the other one push its own out of the caches.
   for (const Kind& kind : kinds) {
-    for (const int bits : {4, 8})
-      rows.push_back({"packed " + std::to_string(bits) + " bit g128" + kind.what, outputs * columns, kind.goal,
-                      [=, &context, made = both[bits / 8], work = kind.work]() -> Status {
-                        Context own = context;
-                        own.progress = nullptr;
-                        NIBBLE_TRY(prepare(*made, outputs, bits, own));
-                        return work(*made->fast, x, own);
-                      },
-                      packedSize(outputs, bits)});
+    for (const int bits : {4, 8}) {
+      const auto with = [=, &context, made = both[bits / 8]](Work work) -> std::function<Status()> {
+        return [=, &context]() -> Status {
+          Context own = context;
+          own.progress = nullptr;
+          NIBBLE_TRY(prepare(*made, outputs, bits, own));
+          return work(*made->fast, x, own);
+        };
+      };
+      rows.push_back({"packed " + std::to_string(bits) + " bit g128" + kind.what, outputs * columns, kind.goal, with(kind.work),
+                      with(readPacked)});
+    }
   }
   const std::uint64_t few = std::max<std::uint64_t>(outputs / 16, 1);
   const auto layers = std::make_shared<Layers>();
@@ -120,6 +114,19 @@ void addLinearRows(std::vector<Row>& rows, Buffers& buffers, const Context& cont
                     Context own = context;
                     own.progress = nullptr;
                     const auto y = layers->exact->forward(x, own);
+                    return y ? Status() : fail(y.error());
+                  }});
+  const std::uint64_t square = std::min(outputs, columns);
+  const auto mbwq = std::make_shared<std::optional<MbwqLayer>>();
+  rows.push_back({"MBWQ layer, 4 bit g128 x float16 activations", square * columns, 0, [=, &context]() -> Status {
+                    if (!*mbwq) {
+                      auto made = MbwqLayer::of("benchmark", someWeights(square, 4));
+                      if (!made) return fail(made.error());
+                      *mbwq = *std::move(made);
+                    }
+                    Context own = context;
+                    own.progress = nullptr;
+                    const auto y = (*mbwq)->forward(Tensor::fromFloats("x", {1, columns}, {x.begin(), x.end()}), own);
                     return y ? Status() : fail(y.error());
                   }});
 }
