@@ -151,6 +151,8 @@ void MicroscopePanel::showNothing() {
   m_group.reset();
   m_whatIf.reset();
   m_packed.reset();
+  m_packedOf.reset();
+  m_packedAs.reset();
   m_layout.reset();
   m_packing.cancel();
   m_plot->clear();
@@ -191,6 +193,9 @@ void MicroscopePanel::fillLayouts() {
 }
 
 void MicroscopePanel::usePacked() {
+  if (m_quantized == m_packedOf && m_layout == m_packedAs) return;  // packed, or on the way
+  m_packedOf = m_quantized;
+  m_packedAs = m_layout;
   m_packed.reset();
   auto view = std::make_shared<const PackedView>(m_quantized, m_layout);
   if (m_quantized->weightCount() <= packAtOnce) {

@@ -47,6 +47,8 @@ class MicroscopePanel : public Panel {
   std::shared_ptr<const QuantizedTensor> m_quantized;
   std::shared_ptr<const Layout> m_layout;
   std::shared_ptr<const PackedView> m_packed;  // null: being packed
+  std::shared_ptr<const QuantizedTensor> m_packedOf;  // what m_packed shows, or will
+  std::shared_ptr<const Layout> m_packedAs;
   std::optional<Microscope> m_group;
   std::optional<GroupWhatIf> m_whatIf;
 };
