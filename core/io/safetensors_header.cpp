@@ -151,6 +151,7 @@ Status checkCovered(const std::vector<TensorEntry>& entries, const std::vector<R
 
 Result<dom::object> parseObject(dom::parser& parser, std::string_view json) {
   dom::element root;
+  if (json.empty()) json = "";  // of an empty file, with no address at all
   const simdjson::error_code code = parser.parse(json.data(), json.size(), true).get(root);
   if (code != simdjson::SUCCESS) return fail(std::string("the JSON is broken: ") + simdjson::error_message(code));
   dom::object object;

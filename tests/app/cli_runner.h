@@ -10,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,8 +50,8 @@ inline QString sampleTensor() {
 
 inline RawTensor floatArray(const std::string& name, Shape shape, const std::vector<float>& values) {
   RawTensor tensor{name, DType::F32, std::move(shape), {}, {}};
-  tensor.owned.resize(values.size() * sizeof(float));
-  std::memcpy(tensor.owned.data(), values.data(), tensor.owned.size());
+  const auto bytes = std::as_bytes(std::span(values));
+  tensor.owned.assign(bytes.begin(), bytes.end());
   return tensor;
 }
 

@@ -4,6 +4,7 @@
 #include <QTest>
 
 #include <array>
+#include <span>
 
 using namespace nibble;
 
@@ -69,7 +70,8 @@ class TestTensor : public QObject {
     auto bytes = std::make_shared<std::array<std::byte, 4>>();
     const std::weak_ptr<const void> watch = bytes;
     {
-      const Tensor copy = [&] { return Tensor("t", DType::F32, {1}, *bytes, std::move(bytes)); }();
+      const std::span<const std::byte> all = *bytes;
+      const Tensor copy("t", DType::F32, {1}, all, std::move(bytes));
       QVERIFY(!watch.expired());
     }
     QVERIFY(watch.expired());

@@ -139,7 +139,8 @@ class Builder {
     if (!pieces) return fail(pieces.error());
     for (std::size_t id = 0; id < pieces->size() && id < m_tokens.size(); ++id)
       NIBBLE_TRY(put(id, {(*pieces)[id].text, (*pieces)[id].type, (*pieces)[id].score}));
-    for (const auto& [id, added] : m_settings.value("added_tokens_decoder", json::object()).items()) {
+    const json addedTokens = m_settings.value("added_tokens_decoder", json::object());
+    for (const auto& [id, added] : addedTokens.items()) {
       const auto number = text::parseUnsigned(id);
       if (!number || *number >= m_tokens.size() || m_tokens[*number].type == unknown) continue;
       const std::string word = added.value("content", std::string());

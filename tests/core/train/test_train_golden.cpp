@@ -133,7 +133,8 @@ class TestTrainGolden : public QObject {
 
   // The magnitude starts as the row norms of the base.
   void magnitudeStart() {
-    for (const json& golden : loadJson("dora.json").at("cases")) {
+    const json file = loadJson("dora.json");
+    for (const json& golden : file.at("cases")) {
       const json& expect = golden.at("expect");
       if (!expect.contains("magnitude_init") || expect.at("magnitude_init").is_null()) continue;
       AdapterValues values = valuesOf(golden.at("input"));
