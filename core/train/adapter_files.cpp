@@ -17,6 +17,7 @@
 #include <cstring>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 
 namespace nibble::train {
 namespace {
@@ -33,6 +34,17 @@ RawTensor floats(std::string name, Shape shape, const std::vector<double>& value
     std::memcpy(tensor.owned.data() + i * sizeof(float), &value, sizeof(float));
   }
   return tensor;
+}
+
+// Weights as large as the layer are written from where they are; of doubles, `room` takes the floats.
+template <class T>
+RawTensor borrowedFloats(std::string name, Shape shape, std::span<const T> values, std::vector<float>& room) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {std::move(name), DType::F32, std::move(shape), {}, std::as_bytes(values)};
+  } else {
+    room.assign(values.begin(), values.end());
+    return {std::move(name), DType::F32, std::move(shape), {}, std::as_bytes(std::span(std::as_const(room)))};
+  }
 }
 
 // PEFT scales BA by lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora. A variant without a scale is s = 1, lora_alpha =
@@ -171,8 +183,9 @@ Result<std::vector<std::string>> AdapterLayer<T>::write(const std::filesystem::p
   const std::string config = configOf(module, m_parts.settings, m_parts.method, m_scale).dump(2) + "\n";
   NIBBLE_TRY(writeFileAtomically(folder / "adapter_config.json", config));
   const std::vector<T> weights = merged();
-  NIBBLE_TRY(writeTensors(folder / "merged.safetensors", {floats(m_parts.name, {m_parts.rows, m_parts.columns},
-                                                                 std::vector<double>(weights.begin(), weights.end()))}));
+  std::vector<float> room;
+  NIBBLE_TRY(writeTensors(folder / "merged.safetensors",
+                          {borrowedFloats<T>(m_parts.name, {m_parts.rows, m_parts.columns}, weights, room)}));
   return std::vector<std::string>{"adapter_model.safetensors", "adapter_config.json", "merged.safetensors"};
 }
 
