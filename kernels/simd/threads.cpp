@@ -6,9 +6,11 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace nibble::kernels {
 namespace {
@@ -34,6 +36,30 @@ std::shared_ptr<Pool> currentPool() {
   return pool;
 }
 
+#ifdef __SANITIZE_THREAD__
+// oneTBB is not built with ThreadSanitizer, which sees neither how it hands work over nor, where that is suppressed, a race in the
+// work itself. Threads that it does see take the same pieces.
+template <class Piece>
+void share(const Pool& threads, std::size_t pieces, const Piece& piece) {
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < pieces; i = next++) piece(i);
+  };
+  std::vector<std::jthread> others;
+  for (int i = 1; i < threads.threads; ++i) others.emplace_back(work);
+  work();
+}
+#else
+// Isolated: a thread that waits for the pieces of an inner call must not start a piece of an outer one, whose scratch memory it
+// would share with itself.
+template <class Piece>
+void share(Pool& threads, std::size_t pieces, const Piece& piece) {
+  threads.arena.execute([&] {
+    tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, pieces, piece, tbb::simple_partitioner()); });
+  });
+}
+#endif
+
 }  // namespace
 
 void setThreadCount(int threads) {
@@ -55,11 +81,7 @@ void runParallel(std::size_t count, std::size_t grain, const RangeBody& body) {
     for (std::size_t i = 0; i < pieces; ++i) piece(i);
     return;
   }
-  // Isolated: a thread that waits for the pieces of an inner call must not start a piece of an outer one, whose scratch memory
-  // it would share with itself.
-  threads->arena.execute([&] {
-    tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, pieces, piece, tbb::simple_partitioner()); });
-  });
+  share(*threads, pieces, piece);
 }
 
 }  // namespace nibble::kernels

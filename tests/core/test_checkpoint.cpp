@@ -67,8 +67,8 @@ class TestCheckpoint : public QObject {
       const Result<Tensor> tensor = (*opened)->read(i);
       for (std::uint64_t at = 0; at < side * side; at += side * side / 20) QVERIFY(tensor->read(at, strip));
     }
-    QVERIFY2(milliseconds < 50, qPrintable(QString::number(milliseconds)));
-    QVERIFY(memoryKiB("RssAnon") < before + 20 * 1024);
+    QVERIFY2(milliseconds < 50 || instrumented, qPrintable(QString::number(milliseconds)));
+    QVERIFY(memoryKiB("RssAnon") < before + 20 * 1024 || instrumented);
   }
 
   void hundredThousandTensors() {
@@ -85,7 +85,7 @@ class TestCheckpoint : public QObject {
     QCOMPARE((*opened)->entries().size(), count);
     for (const std::size_t i : {std::size_t{0}, std::size_t{777}, count - 1})
       QCOMPARE((*opened)->read(tensors[i].first)->readAll()->front(), static_cast<float>(i));
-    QVERIFY2(milliseconds < 500, qPrintable(QString::number(milliseconds)));
+    QVERIFY2(milliseconds < 500 || instrumented, qPrintable(QString::number(milliseconds)));
     const auto wrong = (*opened)->read("model.layers.99998.wieght");
     QVERIFY2(contains(wrong.error().message, "did you mean \"model.layers.99998.weight\""), wrong.error().message.c_str());
     QVERIFY(contains((*opened)->read("model.layers.99998").error().message, "\"model.layers.99998.weight\""));

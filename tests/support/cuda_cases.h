@@ -15,9 +15,15 @@ namespace nibble::test {
 
 using namespace emulator;
 
+#ifdef __SANITIZE_THREAD__
+inline constexpr int quickCases = 4;  // each switch of a fiber is slow under it
+#else
+inline constexpr int quickCases = 40;
+#endif
+
 inline int caseCount() {
   const char* text = std::getenv("NIBBLE_CUDA_CASES");
-  return text != nullptr ? std::max(1, std::atoi(text)) : 40;
+  return text != nullptr ? std::max(1, std::atoi(text)) : quickCases;
 }
 
 class Chance {

@@ -34,4 +34,11 @@ std::string safetensorsOf(const std::vector<std::pair<std::string, std::vector<f
 // Of this process, from /proc/self/status: "RssAnon", "VmHWM".
 std::uint64_t memoryKiB(const std::string& field);
 
+// Under a sanitizer a program's time and memory say nothing about it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool instrumented = true;
+#else
+inline constexpr bool instrumented = false;
+#endif
+
 }  // namespace nibble::test
