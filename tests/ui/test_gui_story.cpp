@@ -208,7 +208,7 @@ void TestGuiStory::aLargeErrorIsFoundAndChosen() {
   QVERIFY(clickRow("largestTable", rowsOf("largestTable").value(2)));
   QVERIFY(looksOtherThan("matrix", matrix));
   QVERIFY(looksOtherThan("microscopePanel", microscope));
-  const QString place = QString("weight [%1, %2]").arg(cells[0], cells[1]);
+  const QString place = QString("w[%1, %2]").arg(cells[0], cells[1]);
   const auto line = [] { return findVisible("microscopePanelLine")->accessibleName(); };
   QVERIFY2(waitUntil([&] { return line().contains(place); }), qPrintable(line() + " / " + place));
   press(Qt::Key_Down);

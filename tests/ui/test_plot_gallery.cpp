@@ -131,7 +131,7 @@ class TestPlotGallery : public QObject {
     auto* overlay = new OverlayHistogramPlot;
     place(overlay, panel(page, {827, 0, 354, 362}, "Error", "of the ticked rows"));
     auto* pareto = new ParetoPlot;
-    place(pareto, panel(page, {827, 370, 458, 362}, "Size against error", "faded: another row is smaller and better"));
+    place(pareto, panel(page, {827, 370, 458, 362}, "Size against error", "faded: beaten in size and error"));
     const Family families[] = {Family::Hqq,   Family::Uniform, Family::Codebook, Family::Gguf,
                                Family::Micro, Family::Gptq,    Family::Exl2};
     std::vector<OverlaySeries> series;

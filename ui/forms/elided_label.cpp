@@ -2,6 +2,11 @@
 #include "ui/forms/elided_label.h"
 
 namespace nibble {
+namespace {
+
+constexpr qsizetype leastLetters = 8;  // a few letters beside an ellipsis say nothing
+
+}  // namespace
 
 ElidedLabel::ElidedLabel(const QString& objectName, QWidget* parent, Qt::TextElideMode mode) : QLabel(parent), m_mode(mode) {
   setObjectName(objectName);
@@ -27,7 +32,8 @@ void ElidedLabel::resizeEvent(QResizeEvent* event) {
 }
 
 void ElidedLabel::elide() {
-  const QString shown = fontMetrics().elidedText(m_full, m_mode, width());
+  QString shown = fontMetrics().elidedText(m_full, m_mode, width());
+  if (shown != m_full && shown.size() < leastLetters) shown.clear();
   if (shown != text()) setText(shown);
   setToolTip(shown == m_full ? QString() : m_full);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A line of text that gives way: where there is no room it ends (or begins) with an ellipsis and the whole stands in the tooltip.
+// A line of text that gives way: where there is no room it ends (or begins) with an ellipsis and the whole stands in the tooltip;
+// where there is hardly any it shows nothing.
 #pragma once
 #include <QLabel>
 

@@ -238,7 +238,7 @@ QWidget* ComparePage::buildPlots() {
   m_errorPanel->addHeaderWidget(m_scale);
   m_errorPanel->addPlot(m_overlay);
   m_paretoPanel = new Panel("paretoPanel", tr("Size against error"));
-  m_paretoPanel->setSubtitle(tr("faded: another row is smaller and better"));
+  m_paretoPanel->setSubtitle(tr("faded: beaten in size and error"));
   m_axis = new Segments("paretoAxis", tr("Unit of the size"));
   m_axis->setStretching(false);
   m_axis->setChoices({"bpw", "mib"}, {tr("bpw"), tr("MiB")});

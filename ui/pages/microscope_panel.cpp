@@ -21,7 +21,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int layoutLeast = 136, layoutMost = 228, layoutMargins = 42;  // of the box that names the layout, as wide as its name
+constexpr int layoutLeast = 80, layoutMost = 228, layoutMargins = 50;  // of the box that names the layout, as wide as its name
 constexpr std::uint64_t packAtOnce = std::uint64_t{1} << 18;
 constexpr std::size_t membersShown = 256;
 
@@ -282,9 +282,9 @@ void MicroscopePanel::showLine() {
   const auto code = m_whatIf ? m_whatIf->codes[m_group->selected] : chosen.code;
   const auto& exploration = m_session.explorer().current();
   if (exploration && exploration->isStored() && !m_whatIf)  // there is no weight from before
-    parts << tr("weight [%1, %2]: code %3 → %4").arg(formatCount(chosen.row), formatCount(chosen.column)).arg(code).arg(formatFixed(value, 4));
+    parts << tr("w[%1, %2]: code %3 → %4").arg(formatCount(chosen.row), formatCount(chosen.column)).arg(code).arg(formatFixed(value, 4));
   else
-    parts << tr("weight [%1, %2] %3 → code %4 → %5, error %6")
+    parts << tr("w[%1, %2] %3 → code %4 → %5, error %6")
                  .arg(formatCount(chosen.row), formatCount(chosen.column), formatFixed(weight, 4))
                  .arg(code)
                  .arg(formatFixed(value, 4), formatFixed(weight - value, 4));

@@ -62,6 +62,20 @@ void addRun(TrainCurves& curves, const TrainSnapshot& snapshot, std::size_t inde
   if (!path.x.empty() && std::isfinite(path.x.back()) && std::isfinite(path.y.back())) curves.plane.series.push_back(std::move(path));
 }
 
+// Runs that end where they began, as those over a float base do, meet in one corner: their names there would cover the others' paths.
+void unnameWhatStands(std::vector<CurveSeries>& paths) {
+  constexpr double least = 0.04;
+  const auto farthest = [&](std::vector<double> CurveSeries::*values) {
+    double most = 0;
+    for (const CurveSeries& path : paths)
+      for (const double value : path.*values) most = std::max(most, std::abs(value));
+    return most;
+  };
+  const double x = farthest(&CurveSeries::x), y = farthest(&CurveSeries::y);
+  for (CurveSeries& path : paths)
+    if (std::abs(path.x.back()) < least * x && std::abs(path.y.back()) < least * y) path.label.clear();
+}
+
 // A float base has its own outputs as targets from the start: its loss of about nothing must not flatten those of the others.
 double leastLossShown(const std::vector<CurveSeries>& series) {
   const auto largest = [](const CurveSeries& s) { return s.y.empty() ? 0.0 : *std::max_element(s.y.begin(), s.y.end()); };
@@ -291,6 +305,7 @@ TrainCurves trainCurves(const TrainSnapshot& snapshot, const Theme& theme, std::
                      {QObject::tr("ΔD, direction"), QObject::tr("ΔM, magnitude"), {}},
                      {QObject::tr("step"), QObject::tr("entries moved, %"), {}, false, end, 100, now}};
   for (std::size_t i = 0; i < snapshot.runs.size(); ++i) addRun(curves, snapshot, i, theme);
+  unnameWhatStands(curves.plane.series);
   if (!snapshot.runs.empty()) addParameters(curves, *snapshot.runs.front(), theme);
   if (!snapshot.runs.empty()) addSize(curves, *snapshot.runs.front(), theme, end, tensor);
   if (!snapshot.runs.empty()) addCodes(curves, *snapshot.runs.front(), theme, runColour(theme, snapshot, 0), end);

@@ -14,7 +14,7 @@
 namespace nibble {
 namespace {
 
-constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5, keyRoom = 4;
+constexpr double sigmasShown = 5.1, decadesShown = 4, leastBinPixels = 3.5, keyLine = 16, keyMark = 16, keyGap = 4;
 
 double largestSigma(const std::vector<OverlaySeries>& series) {
   double sigma = 0;
@@ -33,6 +33,15 @@ Histogram coarser(const Histogram& h, std::size_t together) {
   }
   joined.high = h.low + static_cast<double>(joined.counts.size() * together) * h.binWidth();
   return joined;
+}
+
+// The largest density of what ends beyond `from`.
+double largestDensity(const Histogram& h, double from) {
+  const double whole = static_cast<double>(std::max<std::uint64_t>(h.total(), 1)) * h.binWidth();
+  double most = 0;
+  for (std::size_t i = 0; i < h.counts.size(); ++i)
+    if (h.low + static_cast<double>(i + 1) * h.binWidth() > from) most = std::max(most, static_cast<double>(h.counts[i]) / whole);
+  return most;
 }
 
 double densityAt(const Histogram& h, double error) {
@@ -92,24 +101,24 @@ void OverlayHistogramPlot::rebuild() {
   setTicks(x, stepTicks(-half / unit, half / unit, step / unit, true));
 
   std::vector<Histogram> shown;
-  double most = 0;
-  const double pixelsPerUnit = axisArea().width() / (2 * half);
+  const QRectF key = keyArea(axisArea());
+  const double pixelsPerUnit = axisArea().width() / (2 * half), keyFrom = (key.left() - keyGap - axisArea().center().x()) / pixelsPerUnit;
+  double most = 0, underKey = 0;
   for (const OverlaySeries& s : m_series) {
     const double binPixels = s.errors.binWidth() * pixelsPerUnit;
     shown.push_back(
         coarser(s.errors, binPixels > 0 ? static_cast<std::size_t>(std::max(1.0, std::ceil(leastBinPixels / binPixels))) : 1));
-    const Histogram& h = shown.back();
-    for (const std::uint64_t count : h.counts) {
-      most = std::max(most, static_cast<double>(count) /
-                                (static_cast<double>(std::max<std::uint64_t>(h.total(), 1)) * h.binWidth()) * unit);
-    }
+    most = std::max(most, largestDensity(shown.back(), -1e300) * unit);
+    underKey = std::max(underKey, largestDensity(shown.back(), keyFrom) * unit);
   }
-  // Room above the data for the corner the key stands in.
-  const double next = std::pow(10.0, std::ceil(std::log10(std::max(most, 1e-300)) - 1e-9));
-  const double top = next >= keyRoom * most ? next : next * 10, floor = top * std::pow(10.0, -decadesShown);
+  // Room above the data for the corner the key stands in; in a plot hardly higher than its key there is none.
+  const double taken = std::min((key.height() + 2 * keyGap) / std::max(axisArea().height(), 1), 0.8);
+  const double least = std::max({most, underKey * std::pow(10.0, decadesShown * taken), 1e-300});
+  const double top = std::pow(10.0, std::ceil(std::log10(least) - 1e-9)), floor = top * std::pow(10.0, -decadesShown);
+  const double linearTop = std::max(most * 1.15, underKey / (1 - taken));
   y->setScaleType(m_logarithmic ? QCPAxis::stLogarithmic : QCPAxis::stLinear);
-  y->setRange(m_logarithmic ? floor : 0, m_logarithmic ? top : most * 1.15);
-  setTicks(y, m_logarithmic ? powerTicks(floor, top, 5, false) : niceTicks(0, most * 1.15, 6, true));
+  y->setRange(m_logarithmic ? floor : 0, m_logarithmic ? top : linearTop);
+  setTicks(y, m_logarithmic ? powerTicks(floor, top, 5, false) : niceTicks(0, linearTop, 6, true));
   setGrid(true, true);
   setTitles(m_power == 0 ? tr("error") : tr("error ·%1").arg(formatPower(m_power)),
             m_power == 0 ? tr("density") : tr("density, %1").arg(formatPower(-m_power)));
@@ -143,30 +152,35 @@ void OverlayHistogramPlot::addSteps(const OverlaySeries& series, const Histogram
   graph->setData(keys, values, true);
 }
 
-void OverlayHistogramPlot::paintKey(QPainter& painter, const QRectF& area) const {
-  const Theme& theme = themeOf(this);
-  constexpr double line = 16;
-  const double unit = std::pow(10.0, m_power);
+QString OverlayHistogramPlot::sigmaText(const OverlaySeries& series) const {
+  return QStringLiteral("σ ") + formatFixed(series.sigma / std::pow(10.0, m_power), 1);
+}
+
+QRectF OverlayHistogramPlot::keyArea(const QRectF& area) const {
   double labels = 0, sigmas = 0;
   const QFontMetricsF bold(fonts::boldHint()), plain(fonts::hint());
-  const auto sigmaText = [&](const OverlaySeries& s) { return QStringLiteral("σ ") + formatFixed(s.sigma / unit, 1); };
   for (const OverlaySeries& s : m_series) {
     labels = std::max(labels, bold.horizontalAdvance(s.label));
     sigmas = std::max(sigmas, plain.horizontalAdvance(sigmaText(s)));
   }
-  const double width = 16 + labels + 18 + sigmas;
-  double top = area.top() + 4;
-  const double left = area.right() - 3 - width;
-  painter.fillRect(QRectF(left - 4, top, width + 6, line * static_cast<double>(m_series.size())), theme.panel);
+  const double width = keyMark + labels + 18 + sigmas;
+  return {area.right() - 3 - width, area.top() + keyGap, width, keyLine * static_cast<double>(m_series.size())};
+}
+
+void OverlayHistogramPlot::paintKey(QPainter& painter, const QRectF& area) const {
+  const Theme& theme = themeOf(this);
+  const QRectF key = keyArea(area);
+  painter.fillRect(key.adjusted(-4, 0, 2, 0), theme.panel);
+  QRectF line(key.left(), key.top(), key.width(), keyLine);
   for (const OverlaySeries& s : m_series) {
-    drawMark(painter, {left + 5, top + line / 2}, markOf(s.family), familyColour(theme, s.family), 9);
+    drawMark(painter, {line.left() + 5, line.center().y()}, markOf(s.family), familyColour(theme, s.family), 9);
     painter.setFont(s.baseline ? fonts::boldHint() : fonts::hint());
     painter.setPen(theme.text);
-    painter.drawText(QRectF(left + 16, top, labels + 4, line), Qt::AlignLeft | Qt::AlignVCenter, s.label);
+    painter.drawText(line.adjusted(keyMark, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter, s.label);
     painter.setFont(fonts::hint());
     painter.setPen(theme.text2);
-    painter.drawText(QRectF(left, top, width, line), Qt::AlignRight | Qt::AlignVCenter, sigmaText(s));
-    top += line;
+    painter.drawText(line, Qt::AlignRight | Qt::AlignVCenter, sigmaText(s));
+    line.translate(0, keyLine);
   }
 }
 

@@ -38,6 +38,8 @@ class OverlayHistogramPlot : public ChartWidget {
 
  private:
   void addSteps(const OverlaySeries& series, const Histogram& histogram, double unit, double floor);
+  [[nodiscard]] QString sigmaText(const OverlaySeries& series) const;
+  [[nodiscard]] QRectF keyArea(const QRectF& area) const;
   void paintKey(QPainter& painter, const QRectF& area) const;
   void showAt(double error);
   std::vector<OverlaySeries> m_series;

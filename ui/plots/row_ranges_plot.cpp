@@ -130,8 +130,12 @@ void RowRangesPlot::paintRowLines(QPainter& painter, const QRectF& area) const {
     painter.setFont(fonts::boldHint());
     const double textHeight = QFontMetricsF(painter.font()).height();
     const double top = at - textHeight - 2 > area.top() ? at - textHeight - 2 : at + 3;
-    drawHaloText(painter, QRectF(area.left(), top, area.width() - 4, textHeight), Qt::AlignRight | Qt::AlignTop,
-                 tr("row %1").arg(row), now.text, now.panel);
+    const QString label = tr("row %1").arg(row);
+    const double wide = QFontMetricsF(painter.font()).horizontalAdvance(label) + 4;
+    const QRectF place(area.right() - 4 - wide, top, wide, textHeight);
+    painter.fillRect(place, now.panel);  // the ranges would show between the words
+    painter.setPen(now.text);
+    painter.drawText(place, Qt::AlignCenter, label);
   }
 }
 
