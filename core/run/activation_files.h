@@ -19,7 +19,7 @@
 namespace nibble {
 
 struct ActivationFiles {
-  std::filesystem::path inputWeights, inputs, gram;  // empty: not given
+  std::filesystem::path inputWeights{}, inputs{}, gram{};  // empty: not given
   [[nodiscard]] bool empty() const { return inputWeights.empty() && inputs.empty() && gram.empty(); }
 };
 

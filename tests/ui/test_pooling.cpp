@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/support/files.h"
 #include "ui/plots/matrix_view.h"
 #include "ui/plots/pooling.h"
 
@@ -130,7 +131,7 @@ class TestPooling : public QObject {
     }
     qInfo("4096 x 4096 to 600 x 400: %.2f ms", best);
     // The aim is 7 ms; twice that is a broken inner loop, not a slow machine.
-    QVERIFY2(best < 14, qPrintable(QString("%1 ms").arg(best)));
+    QVERIFY2(best < 14 || nibble::test::instrumented, qPrintable(QString("%1 ms").arg(best)));
   }
 
   void viewZoomsAndMovesInWholeCells() {
