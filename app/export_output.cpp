@@ -3,6 +3,7 @@
 
 #include "app/text_table.h"
 #include "core/base/text.h"
+#include "core/run/choice.h"
 
 #include <nlohmann/json.hpp>
 
@@ -26,6 +27,12 @@ std::string convertedText(const ExportResult& result) {
     tensors.add({tensor.name, tensor.scheme, text::byteSize(tensor.sizeBytes),
                  tensor.conversionDifference == 0 ? "exact" : figure(tensor.conversionDifference)});
   return "\n" + tensors.text() + "\n" + writtenText(result);
+}
+
+// For people, who would look for the tensors' figures behind a dozen defaults; the JSON has all keys.
+std::string shortScheme(const std::string& scheme) {
+  const auto choice = Choice::parse(scheme);
+  return choice ? choice->shortText() : scheme;
 }
 
 }  // namespace
@@ -68,7 +75,7 @@ std::string exportText(const ExportResult& result, bool dryRun) {
     return out + convertedText(result);
   TextTable tensors({{"tensor"}, {"scheme"}, {"size", true}, {"SQNR dB", true}, {"max |difference|", true}});
   for (const ExportedTensor& tensor : result.tensors)
-    tensors.add({tensor.name, tensor.scheme, text::byteSize(tensor.sizeBytes), decimals(tensor.sqnrDb, 2),
+    tensors.add({tensor.name, shortScheme(tensor.scheme), text::byteSize(tensor.sizeBytes), decimals(tensor.sqnrDb, 2),
                  result.verified ? figure(tensor.maxDifference) : "not read back"});
   out += "\n" + tensors.text() + "\n";
   return out + writtenText(result);
