@@ -222,7 +222,7 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
   for (const ComparedCandidate& candidate : candidates) {
     const ErrorReport& report = candidate.report;
     const std::string name = candidate.reading.empty() ? candidate.tensor : candidate.tensor + " read as " + candidate.reading;
-    const std::string scheme = candidate.mix.empty() ? candidate.scheme : candidate.mix + ": " + candidate.scheme;
+    const std::string scheme = (candidate.mix.empty() ? "" : candidate.mix + ": ") + shortScheme(candidate.scheme);
     table.add({name == previous ? "" : name, scheme, decimals(candidate.bitsPerWeight, 3),
                text::byteSize(candidate.size.total()), decimals(report.sqnrDb(), 2), figure(report.mse()),
                decimals(report.relativeFrobenius(), 5), figure(report.maxError()), decimals(report.cosine(), 6),
@@ -232,7 +232,7 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
   }
   for (const Total& total : totalsOf(candidates)) {
     const std::string name = "all " + text::number(total.tensors) + " tensors";
-    table.add({name == previous ? "" : name, total.scheme, decimals(total.bits / static_cast<double>(total.weights), 3),
+    table.add({name == previous ? "" : name, shortScheme(total.scheme), decimals(total.bits / static_cast<double>(total.weights), 3),
                text::byteSize(total.bytes), decimals(total.report.sqnrDb(), 2), figure(total.report.mse()),
                decimals(total.report.relativeFrobenius(), 5), figure(total.report.maxError()), decimals(total.report.cosine(), 6), "-", "-", "-"});
     previous = name;
@@ -241,7 +241,7 @@ std::string compareTable(const std::vector<ComparedCandidate>& candidates) {
   std::set<std::string> seen;
   for (const ComparedCandidate& candidate : candidates)
     for (const std::string& note : candidate.notes)
-      if (seen.insert(candidate.scheme + note).second) out += "note: " + candidate.scheme + ": " + oneLine(note) + "\n";
+      if (seen.insert(candidate.scheme + note).second) out += "note: " + shortScheme(candidate.scheme) + ": " + oneLine(note) + "\n";
   return out;
 }
 

@@ -3,7 +3,6 @@
 
 #include "app/text_table.h"
 #include "core/base/text.h"
-#include "core/run/choice.h"
 
 #include <nlohmann/json.hpp>
 
@@ -27,12 +26,6 @@ std::string convertedText(const ExportResult& result) {
     tensors.add({tensor.name, tensor.scheme, text::byteSize(tensor.sizeBytes),
                  tensor.conversionDifference == 0 ? "exact" : figure(tensor.conversionDifference)});
   return "\n" + tensors.text() + "\n" + writtenText(result);
-}
-
-// For people, who would look for the tensors' figures behind a dozen defaults; the JSON has all keys.
-std::string shortScheme(const std::string& scheme) {
-  const auto choice = Choice::parse(scheme);
-  return choice ? choice->shortText() : scheme;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "app/program.h"
 #include "core/base/text.h"
+#include "core/run/choice.h"
 
 #include <algorithm>
 #include <array>
@@ -54,6 +55,11 @@ std::string decimals(double value, int digits) {
   std::array<char, 512> buffer{};
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, digits).ptr;
   return {buffer.data(), end};
+}
+
+std::string shortScheme(const std::string& scheme) {
+  const auto choice = Choice::parse(scheme);
+  return choice ? choice->shortText() : scheme;
 }
 
 }  // namespace nibble::cli

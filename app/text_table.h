@@ -26,5 +26,8 @@ class TextTable {
 std::string figure(double value, int significant = 4);
 // "4.503" with so many digits after the point.
 std::string decimals(double value, int digits);
+// A scheme's canonical text without the keys that are as they are by default: behind a dozen of them nobody finds the figures.
+// JSON and CSV have all. What is no scheme stays as it is.
+std::string shortScheme(const std::string& scheme);
 
 }  // namespace nibble::cli
