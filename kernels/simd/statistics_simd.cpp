@@ -154,7 +154,12 @@ std::string_view targetName(std::int64_t target) {
   return hwy::TargetName(target);
 }
 std::vector<std::int64_t> targets() {
-  return hwy::SupportedAndGeneratedTargets();
+  // Once, and of all: afterwards the library knows only the one in use.
+  static const std::vector<std::int64_t> all = [] {
+    hwy::SetSupportedTargetsForTest(0);
+    return hwy::SupportedAndGeneratedTargets();
+  }();
+  return all;
 }
 void useTarget(std::int64_t target) {
   hwy::SetSupportedTargetsForTest(target);

@@ -157,6 +157,16 @@ class TestBackends : public QObject {
     qInfo("default: %s", std::string(defaultBackend().description()).c_str());
   }
 
+  // A loop over all of them inside another loop would otherwise see one from its second turn on.
+  void targetsAreAllWhicheverIsUsed() {
+    const std::vector<std::int64_t> all = simd::targets();
+    for (const std::int64_t target : all) {
+      simd::useTarget(target);
+      QCOMPARE(simd::targets(), all);
+      QCOMPARE(simd::targetName(), simd::targetName(target));
+    }
+  }
+
   void knownCodes() {
     // Half to even, and clamping after rounding.
     const Floats w{0.5f, 1.5f, 2.5f, -0.5f, 15.5f, 16.5f, 1e30f, -1e30f};
