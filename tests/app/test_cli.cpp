@@ -118,6 +118,16 @@ class TestCli : public QObject {
       for (const json& format : target["formats"]) QVERIFY(std::find(ids.begin(), ids.end(), format) != ids.end());
   }
 
+  // For people: without the keys that are as by default. JSON and CSV have them all.
+  void tablesNameWhatIsNotDefault() {
+    const QStringList compare{"compare", samplePath(), "hqq:bits=3", "--tensor", sampleTensor()};
+    const Ran ran = runCli(compare);
+    QCOMPARE(ran.status, 0);
+    QVERIFY2(ran.out.contains(" hqq:bits=3,group=64 ") && !ran.out.contains("kappa"), ran.out.constData());
+    QVERIFY(runCli(compare + QStringList{"--csv"}).out.contains("kappa=1.01"));
+    QVERIFY(runCli(compare + QStringList{"--json"}).out.contains("kappa=1.01"));
+  }
+
   void compareKeepsItsContract() {
     const Ran ran =
         runCli({"compare", samplePath(), "hqq:bits=4", "nf4", "--tensor", sampleTensor(), "--histogram", "64", "--json"});

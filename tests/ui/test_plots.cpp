@@ -397,6 +397,27 @@ class TestPlots : public QObject {
     QCOMPARE(plot->accessibleDescription(), QString("5, 4, 3, 2, 1, 0"));
   }
 
+  void overlaysKeyCoversNoPeak() {
+    struct Measured : OverlayHistogramPlot {
+      using ChartWidget::toPixel;
+    } plot;
+    Histogram narrow{-10, 10, std::vector<std::uint64_t>(20)};
+    narrow.counts[10] = 1'000'000;
+    std::vector<OverlaySeries> series{{narrow, "narrow", 0.5, Family::Gguf, false}};
+    for (int i = 0; i < 5; ++i) series.push_back({bell(-10, 10, 100, 50), "a wide candidate", 2, Family::Hqq, i == 0});
+    plot.setData(series);
+    plot.show();
+    for (const QSize size : {QSize(320, 260), QSize(320, 400), QSize(700, 500)})
+      for (const bool logarithmic : {true, false}) {
+        plot.resize(size);
+        plot.setLogarithmic(logarithmic);
+        plot.grab();
+        const double peak = plot.toPixel(QPointF(0.5, 1)).y();  // all errors in one bin of 1
+        const bool beside = plot.toPixel(QPointF(1, 1)).x() < plot.axisArea().right() - 220;
+        QVERIFY2(peak > plot.axisArea().top() + 16 * 6 || beside, qPrintable(QString("%1 of %2").arg(peak).arg(size.height())));
+      }
+  }
+
   void labelsDoNotCollide() {
     std::vector<LabelWish> wishes;
     std::vector<QPointF> marks;
