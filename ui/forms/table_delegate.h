@@ -16,6 +16,10 @@ class TableDelegate : public QStyledItemDelegate {
 
  protected:
   void initStyleOption(QStyleOptionViewItem* option, const QModelIndex& index) const override;
+
+ private:
+  void paintText(QPainter& painter, const QStyleOptionViewItem& option, const QModelIndex& index) const;
+  mutable int m_margin = -1;  // of the view it serves
 };
 
 // The look all tables share: no grid, fixed rows, alternating ground, whole rows selected.

@@ -8,9 +8,13 @@
 #include <QPainterPath>
 #include <QPointer>
 #include <QSharedPointer>
+#include <QStaticText>
 
 namespace nibble {
 namespace {
+
+// Around a circle of 1.5 pixels.
+constexpr QPointF haloSteps[] = {{1.5, 0}, {1.06, 1.06}, {0, 1.5}, {-1.06, 1.06}, {-1.5, 0}, {-1.06, -1.06}, {0, -1.5}, {1.06, -1.06}};
 
 // QCustomPlot lets everything on a layer paint; an item without positions is the smallest such thing.
 class PainterItem : public QCPAbstractItem {
@@ -112,6 +116,18 @@ void drawHaloText(QPainter& painter, const QRectF& rect, int flags, const QStrin
   const QFontMetricsF metrics(painter.font());
   const QRectF place = metrics.boundingRect(rect, flags, text);
   const QPointF baseline(place.left(), place.top() + metrics.ascent());
+  // On a screen, stroking outlines is most of a plot's repaint: glyphs that are there already, around the place, look the same.
+  if (painter.paintEngine()->type() == QPaintEngine::Raster) {
+    QStaticText glyphs(text);
+    glyphs.setTextFormat(Qt::PlainText);
+    glyphs.prepare(QTransform(), painter.font());
+    const QPointF corner(place.left(), place.top());
+    painter.setPen(ground);
+    for (const QPointF& step : haloSteps) painter.drawStaticText(corner + step, glyphs);
+    painter.setPen(ink);
+    painter.drawStaticText(corner, glyphs);
+    return;
+  }
   QPainterPath outline;
   outline.addText(baseline, painter.font(), text);
   painter.save();

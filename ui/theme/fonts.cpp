@@ -6,6 +6,7 @@
 #include <QFontInfo>
 #include <QFontMetricsF>
 #include <cmath>
+#include <optional>
 
 namespace nibble::fonts {
 namespace {
@@ -29,10 +30,32 @@ QFont preferred(const QFont& font, const QString& better) {
   return replaced;
 }
 
+// What every painted cell asks for, as long as the desktop's font is the same.
+struct Faces {
+  QFont desktop, body, numbers;
+};
+
+QFont numbersOf(const QFont& body) {
+  const QFontMetricsF metrics(body);
+  for (char digit = '1'; digit <= '9'; ++digit) {
+    if (std::abs(metrics.horizontalAdvance(QChar(digit)) - metrics.horizontalAdvance(QChar('0'))) > 0.01) return fixed();
+  }
+  return body;
+}
+
+const Faces& faces() {
+  static std::optional<Faces> known;
+  if (const QFont desktop = QApplication::font(); !known || known->desktop != desktop) {
+    const QFont body = sized(preferred(desktop, QStringLiteral("Noto Sans")), 0);
+    known = {desktop, body, numbersOf(body)};
+  }
+  return *known;
+}
+
 }  // namespace
 
 QFont body() {
-  return sized(preferred(QApplication::font(), QStringLiteral("Noto Sans")), 0);
+  return faces().body;
 }
 QFont bold() {
   return sized(body(), 0, true);
@@ -62,11 +85,7 @@ QFont fixed() {
 }
 
 QFont numbers() {
-  const QFontMetricsF metrics(body());
-  for (char digit = '1'; digit <= '9'; ++digit) {
-    if (std::abs(metrics.horizontalAdvance(QChar(digit)) - metrics.horizontalAdvance(QChar('0'))) > 0.01) return fixed();
-  }
-  return body();
+  return faces().numbers;
 }
 
 }  // namespace nibble::fonts
