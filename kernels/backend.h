@@ -14,6 +14,8 @@
 
 namespace nibble::kernels {
 
+class Products;
+
 // Groups of weights in a flat array: element k of group g is data[g * groupStride + k * elementStride].
 // Contiguous groups: strides (size, 1). Columns of a matrix and HQQ axis 0: strides (1, groups).
 struct GroupView {
@@ -137,6 +139,9 @@ class Backend {
   // 16-bit floats to float32, exact.
   virtual void widenHalf(const std::uint16_t* in, std::size_t count, float* out) const = 0;
   virtual void widenBfloat(const std::uint16_t* in, std::size_t count, float* out) const = 0;
+
+  // Whole products (kernels/products.h); null: there are none, or none now, and the loops of kernels/linear.h multiply.
+  [[nodiscard]] virtual const Products* products() const { return nullptr; }
 };
 
 // A borrowed callable, so that kernel headers need no std::function.

@@ -85,6 +85,11 @@ bool isWidth(unsigned bits) {
   return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8;
 }
 
+std::size_t runCount(std::size_t tiles, std::size_t blocksAcross, std::size_t runsOfBlock, std::size_t multiprocessors) {
+  const std::size_t wanted = ceilDiv(8 * multiprocessors, std::max<std::size_t>(1, blocksAcross)) * runsOfBlock;
+  return std::clamp<std::size_t>(wanted, 1, std::max<std::size_t>(1, tiles / 2));
+}
+
 }  // namespace
 
 Outcome tileList(std::span<const ColumnGroup> groups, std::size_t runCount, TileList* list) {
@@ -127,10 +132,11 @@ Outcome tileList(std::span<const ColumnGroup> groups, std::size_t runCount, Tile
   return {};
 }
 
-std::size_t runCountFor(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors) {
-  // Eight warps a multiprocessor over all columns of 128; at least two tiles a run.
-  const std::size_t columnBlocks = ceilDiv(outputs, 128), wanted = ceilDiv(8 * 4 * multiprocessors, columnBlocks);
-  return std::clamp<std::size_t>(wanted, 1, std::max<std::size_t>(1, tiles / 2));
+std::size_t vectorRunCount(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors) {
+  return runCount(tiles, ceilDiv(outputs, 128), 4, multiprocessors);
+}
+std::size_t skinnyRunCount(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors) {
+  return runCount(tiles, ceilDiv(outputs, 64), 1, multiprocessors);
 }
 
 Outcome launchDecodeColumns(const PackedColumns& packed, std::uint16_t* weights, Stream stream) {

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Weights [inputs, outputs] packed down their columns, as EXL2, MBWQ and GPTQ (without its order) store them: 32-bit words
-// [word rows, outputs]; down one column the codes of a group form a bit stream, low bits first, of 2, 3, 4, 5, 6 or 8 bits.
-//     w[k, n] = scale[g(k), n] * code[k, n] - zero[g(k), n]      halves, one rounding (MBWQ; EXL2 with zero = scale *
-//     2^(bits-1))
+// Products on weights packed down their columns (kernels/products.h says how they lie and what they are).
 // Groups hold a multiple of 32 stored rows, so every tile of 32 rows has one width and one group: kernels walk a list of tiles
 // in runs of equal bytes. `order[k]` is the input channel of stored row k; null: the same. No table of width masks, no
 // atomics: partial sums of the runs are added in order, float32.
@@ -10,6 +7,7 @@
 // the activations to halves.
 #pragma once
 #include "kernels/cuda/device.h"
+#include "kernels/products.h"
 
 #include <cstdint>
 #include <span>
@@ -23,10 +21,7 @@ using ColumnTile = Quad<std::uint32_t>;
 // Tiles [first, last).
 using TileRun = Pair<std::uint32_t>;
 
-// A group as files have it: (bits, rows).
-struct ColumnGroup {
-  unsigned bits = 0, rows = 0;
-};
+using kernels::ColumnGroup;
 
 struct TileList {
   std::vector<ColumnTile> tiles;
@@ -36,8 +31,10 @@ struct TileList {
 // Cuts into at most `runCount` runs of about equal bytes, each beginning where a group does, unless groups are longer than a
 // run. Error: a width or a number of rows that this layout does not have.
 Outcome tileList(std::span<const ColumnGroup> groups, std::size_t runCount, TileList* list);
-// How many runs fill a device of this many multiprocessors, with `outputs` columns.
-std::size_t runCountFor(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors);
+// How many runs put eight blocks on each of so many multiprocessors, with at least two tiles a run: of vector products, whose
+// blocks take 128 columns and four runs, and of skinny ones, whose blocks take 64 and one.
+std::size_t vectorRunCount(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors);
+std::size_t skinnyRunCount(std::size_t tiles, std::size_t outputs, std::size_t multiprocessors);
 
 // On the device.
 struct PackedColumns {

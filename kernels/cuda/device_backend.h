@@ -5,9 +5,10 @@
 // On the CPU by design: GGUF's block searches, 16-bit floats, calls of few weights (two transfers and a launch cost more).
 #pragma once
 #include "kernels/backend.h"
-#include "kernels/cuda/device.h"
 #include "kernels/cuda/cpu_served.h"
 #include "kernels/cuda/decode.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device_products.h"
 #include "kernels/cuda/device_work.h"
 #include "kernels/cuda/group_cut.h"
 
@@ -18,13 +19,14 @@ namespace nibble::kernels::NIBBLE_CUDA_SPACE {
 
 struct DeviceSettings {
   SlotSettings staging;
-  std::size_t leastWeights = 4096;  // of a call; fewer are done on the CPU
+  std::size_t leastWeights = 4096;                          // of a call; fewer are done on the CPU
+  std::size_t leastMultiplications = std::size_t{1} << 22;  // of a product
 };
 
 class DeviceBackend final : public CpuServed {
  public:
   explicit DeviceBackend(std::unique_ptr<DeviceRuntime> runtime, const DeviceSettings& settings = {})
-      : m_settings(settings), m_work(std::move(runtime), settings.staging) {}
+      : m_settings(settings), m_work(std::move(runtime), settings.staging), m_products(m_work, settings.leastMultiplications) {}
 
   std::string_view name() const override { return "cuda"; }
   std::string_view description() const override { return m_work.description(); }
@@ -66,6 +68,7 @@ class DeviceBackend final : public CpuServed {
   }
   void occupancy(const std::uint8_t* codes, std::size_t count, std::span<std::uint64_t> counts) const override;
   std::size_t firstNonFinite(const float* values, std::size_t count) const override;
+  const Products* products() const override { return unusableReason().empty() ? &m_products : nullptr; }
 
  private:
   // How the device takes this work; without pieces the CPU does.
@@ -76,6 +79,7 @@ class DeviceBackend final : public CpuServed {
 
   DeviceSettings m_settings;
   mutable DeviceWork m_work;
+  DeviceProducts m_products;
 };
 
 }  // namespace nibble::kernels::NIBBLE_CUDA_SPACE

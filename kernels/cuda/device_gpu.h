@@ -116,6 +116,13 @@ NIBBLE_DEVICE void multiplyTile(float (&d)[4], const std::uint32_t (&a)[4], cons
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+// The same of signed bytes with 32-bit sums, 16 x 32 times 32 x 8: the pairs above are four bytes, columns 4t .. 4t + 3 and 16
+// more.
+NIBBLE_DEVICE void multiplyByteTile(std::int32_t (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 
 NIBBLE_DEVICE float halfToNumber(std::uint16_t bits) {
   return __half2float(__ushort_as_half(bits));

@@ -179,6 +179,23 @@ inline void multiplyTile(float (&d)[4], const std::uint32_t (&a)[4], const std::
     d[i] = static_cast<float>(sum);
   }
 }
+inline void multiplyByteTile(std::int32_t (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], NIBBLE_HERE) {
+  std::uint64_t words[3][32];
+  const std::uint64_t mine[3] = {a[0] | std::uint64_t{a[1]} << 32, a[2] | std::uint64_t{a[3]} << 32,
+                                 b[0] | std::uint64_t{b[1]} << 32};
+  for (int i = 0; i < 3; ++i) std::memcpy(words[i], meetWarp(wholeWarp, mine[i], file, line), sizeof(words[i]));
+  const auto byte = [&words](unsigned word, unsigned lane, unsigned part) {
+    return static_cast<std::int32_t>(static_cast<std::int8_t>(words[word][lane] >> (8 * part)));
+  };
+  const unsigned lane = threadIndex() % 32, g = lane / 4, t = lane % 4;
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned row = g + 8 * (i / 2), column = 2 * t + i % 2;
+    for (unsigned k = 0; k < 32; ++k) {
+      const unsigned holder = k % 16 / 4, up = k / 16;
+      d[i] += byte(up, (row % 8) * 4 + holder, row / 8 * 4 + k % 4) * byte(2, column * 4 + holder, up * 4 + k % 4);
+    }
+  }
+}
 
 inline float halfToNumber(std::uint16_t bits) {
   return halfToFloat(bits);

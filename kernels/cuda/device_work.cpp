@@ -8,13 +8,12 @@
 namespace nibble::kernels {
 
 void DeviceWork::open() {
-  DeviceFacts facts;
-  const Outcome outcome = m_runtime->open(&facts);
+  const Outcome outcome = m_runtime->open(&m_facts);
   if (!outcome.ok()) {
     m_closedReason = outcome.detail;
     return;
   }
-  m_description = facts.name + ", " + std::to_string(facts.memoryBytes >> 30) + " GiB";
+  m_description = m_facts.name + ", " + std::to_string(m_facts.memoryBytes >> 30) + " GiB";
 }
 
 std::string_view DeviceWork::unusableReason() {
@@ -26,6 +25,13 @@ std::string_view DeviceWork::unusableReason() {
 std::string_view DeviceWork::description() {
   std::call_once(m_opened, [this] { open(); });
   return m_description;
+}
+
+DeviceGemm* DeviceWork::gemm() {
+  std::call_once(m_gemmOpened, [this] {
+    if (const Outcome outcome = m_runtime->openGemm(&m_gemm); !outcome.ok()) m_gemm.reset();
+  });
+  return m_gemm.get();
 }
 
 std::string DeviceWork::notice() {

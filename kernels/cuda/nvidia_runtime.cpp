@@ -96,11 +96,15 @@ class NvidiaRuntime final : public DeviceRuntime {
     return outcomeOf(cudaMemcpyAsync(pinned, device, bytes, cudaMemcpyDeviceToHost, native(stream)),
                      "copying from the device");
   }
+  Outcome copyWithin(void* to, const void* from, std::size_t bytes, Stream stream) override {
+    return outcomeOf(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(stream)), "copying on the device");
+  }
   Outcome record(Event event, Stream stream) override {
     return outcomeOf(cudaEventRecord(native(event), native(stream)), "recording an event");
   }
   Outcome await(Event event) override { return outcomeOf(cudaEventSynchronize(native(event)), "waiting for the device"); }
   Outcome drain(Stream stream) override { return outcomeOf(cudaStreamSynchronize(native(stream)), "waiting for the device"); }
+  Outcome openGemm(std::unique_ptr<DeviceGemm>* gemm) override { return nvidiaGemm(gemm); }
   Outcome milliseconds(Event from, Event to, float* elapsed) override {
     return outcomeOf(cudaEventElapsedTime(elapsed, native(from), native(to)), "reading the time");
   }

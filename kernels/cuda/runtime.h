@@ -4,6 +4,7 @@
 // machine); tests fill it with host memory and the emulator of kernels, and let any call fail.
 // Calls may come from any thread. All work is asynchronous, in the order of its stream; nothing waits but `await`.
 #pragma once
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/outcome.h"
 
 #include <cstddef>
@@ -41,11 +42,14 @@ class DeviceRuntime {
 
   virtual Outcome copyIn(void* device, const void* pinned, std::size_t bytes, Stream stream) = 0;
   virtual Outcome copyOut(void* pinned, const void* device, std::size_t bytes, Stream stream) = 0;
+  virtual Outcome copyWithin(void* to, const void* from, std::size_t bytes, Stream stream) = 0;  // both on the device
   virtual Outcome record(Event event, Stream stream) = 0;
   // Until everything before the event is done; a kernel's own failure comes out here.
   virtual Outcome await(Event event) = 0;
   // Until the stream has nothing left to do.
   virtual Outcome drain(Stream stream) = 0;
+  // A library's product on this device; NotBuilt where there is none.
+  virtual Outcome openGemm(std::unique_ptr<DeviceGemm>* gemm) = 0;
   // Between two events that are done.
   virtual Outcome milliseconds(Event from, Event to, float* elapsed) = 0;
 };

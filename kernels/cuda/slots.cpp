@@ -20,6 +20,16 @@ void Slot::clear() {
   collect = nullptr;
 }
 
+Outcome Slot::reserve(std::size_t bytes, void** memory) {
+  if (bytes > m_reserved) {
+    m_reserved = 0;
+    if (Outcome outcome = m_reserve.make(*m_runtime, bytes); !outcome.ok()) return outcome;
+    m_reserved = bytes;
+  }
+  *memory = m_reserve.get();
+  return {};
+}
+
 std::size_t Slot::place(Kind kind, std::size_t bytes) {
   const std::size_t at = m_used;
   m_used += (bytes + alignment - 1) / alignment * alignment;

@@ -52,17 +52,20 @@ class Slot {
   // After a failure: nothing of the slot may be under way when it is used again.
   Outcome drain() { return m_runtime->drain(m_stream.get()); }
   [[nodiscard]] std::size_t bytes() const { return m_bytes; }
+  // Device memory beside the staging, for strips whose scratch is larger than a slot. It is kept, and grows where it must: what
+  // an earlier strip had there is gone.
+  Outcome reserve(std::size_t bytes, void** memory);
 
   std::function<void()> collect;  // takes the results of the strip under way out of the host side
 
  private:
   std::size_t place(Kind kind, std::size_t bytes);
   DeviceRuntime* m_runtime = nullptr;
-  DeviceBuffer m_device;
+  DeviceBuffer m_device, m_reserve;
   PinnedBuffer m_pinned;
   OwnedStream m_stream;
   OwnedEvent m_done;
-  std::size_t m_bytes = 0, m_used = 0, m_inEnd = 0, m_outBegin = 0, m_outEnd = 0;
+  std::size_t m_bytes = 0, m_reserved = 0, m_used = 0, m_inEnd = 0, m_outBegin = 0, m_outEnd = 0;
 };
 
 // The slots of a device, made at first use, shared by all threads.

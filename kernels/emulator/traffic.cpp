@@ -6,6 +6,7 @@
 #include "kernels/cuda/decode_blocks.h"
 #include "kernels/cuda/encode.h"
 #include "kernels/cuda/half_quadratic.h"
+#include "kernels/cuda/integer_product.h"
 #include "kernels/cuda/measure.h"
 #include "kernels/cuda/ranges.h"
 #include "kernels/emulator/emulator.h"
@@ -44,6 +45,7 @@ class TrafficCounter {
     decode();
     decodeBlocks();
     products();
+    integerProducts();
     return std::move(m_rows);
   }
 
@@ -227,6 +229,18 @@ class TrafficCounter {
     add("decode to halves, " + name, "columns.cu", weightBytes + 2.0 * inputs * outputs + 4.0 * inputs,
         {{"decoded", true, 2.0 * inputs * outputs, 1.02}},
         [&](Stream stream) { return em::launchDecodeColumns(packed, decoded.data(), stream); });
+  }
+
+  void integerProducts() {
+    constexpr std::size_t tokens = 64, outputs = 256, inputs = 512;
+    const DeviceArray<std::int8_t> x("x", std::vector<std::int8_t>(tokens * inputs, 3)),
+        w("weights", std::vector<std::int8_t>(outputs * inputs, -5));
+    DeviceArray<std::int32_t> y("y", tokens * outputs);
+    const double weightBytes = outputs * inputs, outBytes = 4.0 * tokens * outputs;
+    add("product of 8-bit integers, 64 rows", "integer_product.cu", weightBytes + tokens * inputs + outBytes,
+        {{"weights", false, weightBytes, 1.05}, {"y", true, outBytes, 1.02}}, [&](Stream stream) {
+          return em::launchIntegerProducts(x.data(), tokens, w.data(), outputs, inputs, y.data(), outputs, stream);
+        });
   }
 
   const std::function<bool(const std::string&)>& m_wanted;

@@ -4,95 +4,15 @@
 // odd numbers of columns and pointers; the list of tiles; the golden mixed layer of the specification.
 #include "kernels/cuda/columns.h"
 #include "kernels/cuda/large_product.h"
-#include "kernels/math/minifloat.h"
-#include "tests/support/cuda_cases.h"
+#include "tests/support/column_cases.h"
+#include "tests/support/fake_device.h"
 
 #include <QtTest>
-#include <cmath>
-#include <cstring>
-#include <numeric>
 
 using namespace nibble::kernels;
-namespace em = nibble::kernels::emulated;
-using nibble::test::caseCount;
-using nibble::test::Chance;
-using nibble::test::DeviceArray;
-using nibble::test::EmulatedStream;
-using nibble::test::emulatorSettings;
+using namespace nibble::test;
 
 namespace {
-
-using Floats = std::vector<float>;
-using Halves = std::vector<std::uint16_t>;
-
-// A layer in host memory, and packed where kernels may read it.
-struct Layer {
-  std::size_t inputs = 0, outputs = 0;
-  std::vector<em::ColumnGroup> groups;
-  std::vector<unsigned> groupOf;    // stored row -> group
-  std::vector<std::uint8_t> codes;  // [stored row, output]
-  Halves scales, zeros;             // [group, output]
-  std::vector<std::uint32_t> words, order;
-  em::TileList list;
-
-  [[nodiscard]] float weight(std::size_t stored, std::size_t n) const {
-    const std::size_t at = groupOf[stored] * outputs + n;
-    return halfToFloat(em::fusedHalf(scales[at], codes[stored * outputs + n], zeros[at]));
-  }
-  void pack(std::size_t runs) {
-    inputs = 0;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      groupOf.insert(groupOf.end(), groups[g].rows, static_cast<unsigned>(g));
-      inputs += groups[g].rows;
-    }
-    const Outcome outcome = em::tileList(groups, runs, &list);
-    if (!outcome.ok()) qFatal("%s", outcome.detail.c_str());
-    words.assign(list.wordRows * outputs, 0);
-  }
-  // One bit after another, from the format's definition: the stream of a group begins at its first word row.
-  void fill() {
-    std::size_t row = 0, firstWord = 0;
-    for (const em::ColumnGroup& group : groups) {
-      for (unsigned k = 0; k < group.rows; ++k)
-        for (std::size_t n = 0; n < outputs; ++n)
-          for (unsigned b = 0; b < group.bits; ++b) {
-            const std::size_t bit = std::size_t{k} * group.bits + b;
-            const std::uint32_t value = codes[(row + k) * outputs + n] >> b & 1u;
-            words[(firstWord + bit / 32) * outputs + n] |= value << (bit % 32);
-          }
-      row += group.rows;
-      firstWord += group.rows / 32 * group.bits;
-    }
-  }
-};
-
-Layer someLayer(Chance& chance, std::size_t mostTiles) {
-  Layer layer;
-  layer.outputs = chance.one(2) ? 4 * chance.between(1, 70) : chance.between(1, 200);
-  for (std::size_t left = chance.between(1, mostTiles); left > 0;) {
-    const auto tiles = std::min<std::size_t>(left, chance.of<std::size_t>({1, 1, 2, 4, 5}));
-    layer.groups.push_back({chance.of({2u, 3u, 4u, 5u, 6u, 8u}), static_cast<unsigned>(tiles * 32)});
-    left -= tiles;
-  }
-  if (chance.one(2))
-    for (auto& group : layer.groups) group.bits = layer.groups[0].bits;
-  layer.pack(chance.between(1, 9));
-  layer.codes.resize(layer.inputs * layer.outputs);
-  for (std::size_t i = 0; i < layer.codes.size(); ++i)
-    layer.codes[i] = static_cast<std::uint8_t>(chance.below(1u << layer.groups[layer.groupOf[i / layer.outputs]].bits));
-  for (std::size_t i = 0; i < layer.groups.size() * layer.outputs; ++i) {
-    const float scale = std::fabs(chance.normal()) * 0.01f;
-    layer.scales.push_back(floatToHalf(scale));
-    layer.zeros.push_back(floatToHalf(scale * static_cast<float>(chance.below(9))));
-  }
-  if (chance.one(2)) {
-    layer.order.resize(layer.inputs);
-    std::iota(layer.order.begin(), layer.order.end(), 0u);
-    std::shuffle(layer.order.begin(), layer.order.end(), chance.engine());
-  }
-  layer.fill();
-  return layer;
-}
 
 struct DeviceLayer {
   DeviceArray<std::uint32_t> words, order;
@@ -116,64 +36,6 @@ struct DeviceLayer {
                layer.list.tiles.size(),
                layer.list.runs.size(),
                layer.outputs} {}
-};
-
-std::string textOf(const Layer& layer, std::size_t rows, int i) {
-  return std::to_string(rows) + " rows, " + std::to_string(layer.inputs) + " x " + std::to_string(layer.outputs) + ", " +
-         std::to_string(layer.groups.size()) + " groups, first of " + std::to_string(layer.groups[0].bits) + " bits, case " +
-         std::to_string(i);
-}
-
-float asHalf(float value) {
-  return halfToFloat(floatToHalf(value));
-}
-
-// Sum and sum of magnitudes in double.
-struct Exact {
-  double sum = 0, magnitude = 0;
-  void add(double product) {
-    sum += product;
-    magnitude += std::fabs(product);
-  }
-  [[nodiscard]] bool near(float value, std::size_t terms) const {
-    const double bound = std::ldexp(static_cast<double>(terms) / 2 + 8, -23);
-    return std::fabs(static_cast<double>(value) - sum) <= bound * magnitude + 1e-30;
-  }
-};
-
-// x W, with x as it is or rounded to halves.
-bool forwardHolds(const Layer& layer, const Floats& x, std::size_t rows, const Floats& bias, bool halves, const Floats& y) {
-  for (std::size_t m = 0; m < rows; ++m)
-    for (std::size_t n = 0; n < layer.outputs; ++n) {
-      Exact exact;
-      if (!bias.empty()) exact.add(static_cast<double>(bias[n]));
-      for (std::size_t k = 0; k < layer.inputs; ++k) {
-        const float input = x[m * layer.inputs + (layer.order.empty() ? k : layer.order[k])];
-        exact.add(static_cast<double>(halves ? asHalf(input) : input) * static_cast<double>(layer.weight(k, n)));
-      }
-      if (!exact.near(y[m * layer.outputs + n], layer.inputs)) return false;
-    }
-  return true;
-}
-
-// In place of a maker's library: queued as its products are.
-class PlainGemm final : public DeviceGemm {
- public:
-  Outcome multiply(const std::uint16_t* a, std::size_t m, const std::uint16_t* b, std::size_t k, std::size_t n, bool transposed,
-                   float* out, Stream stream) override {
-    if (fault != Fault::None) return Outcome::failed(fault, "no product");
-    EmulatedStream::of(stream).queue([=] {
-      for (std::size_t i = 0; i < m * n; ++i) {
-        float sum = 0;
-        for (std::size_t j = 0; j < k; ++j)
-          sum += halfToFloat(a[i / n * k + j]) * halfToFloat(transposed ? b[i % n * k + j] : b[j * n + i % n]);
-        out[i] = sum;
-      }
-      return Outcome{};
-    });
-    return {};
-  }
-  Fault fault = Fault::None;
 };
 
 std::uint64_t fnv(const void* bytes, std::size_t count) {
@@ -263,22 +125,15 @@ class TestCudaColumns : public QObject {
       const DeviceArray<float> dx("x", x), ddy("dy", dy), db("bias", bias);
       DeviceArray<float> y("y", dy.size()), parts("parts", dy.size()), back("dx", x.size());
       DeviceArray<std::uint16_t> halves("halves", em::largeHalves(device.packed, rows));
-      PlainGemm gemm;
-      RUN(em::launchLargeProduct(device.packed, dx.data(), rows, withBias ? db.data() : nullptr, gemm, halves.data(),
+      const auto gemm = plainGemm(), broken = plainGemm(Fault::NoMemory);
+      RUN(em::launchLargeProduct(device.packed, dx.data(), rows, withBias ? db.data() : nullptr, *gemm, halves.data(),
                                  parts.data(), y.data(), stream.handle()));
       QVERIFY2(forwardHolds(layer, x, rows, bias, true, y.values()), textOf(layer, rows, i).c_str());
-      RUN(em::launchLargeBackward(device.packed, ddy.data(), rows, gemm, halves.data(), back.data(), stream.handle()));
-      for (std::size_t m = 0; m < rows; ++m)
-        for (std::size_t k = 0; k < layer.inputs; ++k) {
-          Exact exact;
-          for (std::size_t n = 0; n < layer.outputs; ++n)
-            exact.add(static_cast<double>(asHalf(dy[m * layer.outputs + n])) * static_cast<double>(layer.weight(k, n)));
-          const std::size_t channel = layer.order.empty() ? k : layer.order[k];
-          QVERIFY2(exact.near(back.data()[m * layer.inputs + channel], layer.outputs), textOf(layer, rows, i).c_str());
-        }
-      gemm.fault = Fault::NoMemory;
-      QVERIFY(em::launchLargeProduct(device.packed, dx.data(), rows, nullptr, gemm, halves.data(), parts.data(), y.data(),
-                                     stream.handle()).fault == Fault::NoMemory);
+      RUN(em::launchLargeBackward(device.packed, ddy.data(), rows, *gemm, halves.data(), back.data(), stream.handle()));
+      QVERIFY2(backwardHolds(layer, dy, rows, back.values()), textOf(layer, rows, i).c_str());
+      QVERIFY(em::launchLargeProduct(device.packed, dx.data(), rows, nullptr, *broken, halves.data(), parts.data(), y.data(),
+                                     stream.handle())
+                  .fault == Fault::NoMemory);
       QVERIFY(stream.wait().ok());
     }
   }
@@ -334,14 +189,7 @@ class TestCudaColumns : public QObject {
       DeviceArray<float> dx("dx", rows * layer.inputs), scratch("parts", em::backwardScratch(device.packed, rows));
       RUN(em::launchBackwardProduct(device.packed, ddy.data(), rows, halves.data(), scratch.data(), dx.data(),
                                     stream.handle()));
-      for (std::size_t m = 0; m < rows; ++m)
-        for (std::size_t k = 0; k < layer.inputs; ++k) {
-          Exact exact;
-          for (std::size_t n = 0; n < layer.outputs; ++n)
-            exact.add(static_cast<double>(asHalf(dy[m * layer.outputs + n])) * static_cast<double>(layer.weight(k, n)));
-          const std::size_t channel = layer.order.empty() ? k : layer.order[k];
-          QVERIFY2(exact.near(dx.data()[m * layer.inputs + channel], layer.outputs), textOf(layer, rows, i).c_str());
-        }
+      QVERIFY2(backwardHolds(layer, dy, rows, dx.values()), textOf(layer, rows, i).c_str());
     }
   }
 

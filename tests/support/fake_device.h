@@ -14,6 +14,7 @@
 namespace nibble::test {
 
 using namespace emulator;
+using kernels::Outcome;  // not core's
 
 // Outlives the device.
 struct DeviceLedger {
@@ -29,7 +30,11 @@ struct FakePlan {
   std::size_t failAt = 0;  // the number of the call that fails, from 1; 0: none
   Fault fault = Fault::Lost;
   bool forEver = false;  // and all calls after it
+  bool hasGemm = true;
 };
+
+// Queued as a library's products are; `fault` is what each of them reports.
+std::unique_ptr<kernels::DeviceGemm> plainGemm(Fault fault = Fault::None);
 
 class FakeDevice final : public kernels::DeviceRuntime {
  public:
@@ -46,9 +51,12 @@ class FakeDevice final : public kernels::DeviceRuntime {
   void destroyEvent(kernels::Event event) override;
   Outcome copyIn(void* device, const void* pinned, std::size_t bytes, Stream stream) override;
   Outcome copyOut(void* pinned, const void* device, std::size_t bytes, Stream stream) override;
+  Outcome copyWithin(void* to, const void* from, std::size_t bytes, Stream stream) override;
   Outcome record(kernels::Event event, Stream stream) override;
   Outcome await(kernels::Event event) override;
   Outcome drain(Stream stream) override;
+  // Plain loops in place of a maker's library; not there where the plan says so.
+  Outcome openGemm(std::unique_ptr<kernels::DeviceGemm>* gemm) override;
   // Refused: no time passes on this device.
   Outcome milliseconds(kernels::Event from, kernels::Event to, float* elapsed) override;
 
