@@ -4,10 +4,14 @@
 #include "core/base/text.h"
 #include "core/quant/decode.h"
 #include "core/quant/encode.h"
+#include "core/quant/layout.h"
+#include "kernels/backend.h"
 #include "kernels/linear.h"
+#include "kernels/products.h"
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <new>
 
 namespace nibble {
@@ -37,6 +41,32 @@ Result<std::vector<float>> readHalves(const Tensor& tensor) {
 }
 
 }  // namespace
+
+struct MbwqLayer::Held {
+  std::mutex mutex;
+  const kernels::Backend* backend = nullptr;  // the last one that was asked
+  std::shared_ptr<const kernels::ColumnProducts> columns;
+};
+
+// Null: the CPU's loops multiply.
+std::shared_ptr<const kernels::ColumnProducts> MbwqLayer::heldBy(const kernels::Backend& backend) const {
+  const kernels::Products* products = backend.products();
+  if (products == nullptr || !m_held) return nullptr;
+  const std::lock_guard lock(m_held->mutex);
+  if (m_held->backend == &backend) return m_held->columns;
+  std::vector<kernels::ColumnGroup> groups;
+  for (const WidthGroup& group : m_groups) groups.push_back({group.bits, static_cast<unsigned>(group.inputs)});
+  const auto words = stored().layout->pack(stored().codes);
+  m_held->columns.reset();  // first gives back what the former held
+  m_held->columns = products->hold({.outputs = m_settings.outputs,
+                                    .groups = groups,
+                                    .words = words,
+                                    .scales = m_buffers.at("scales").bytes(),
+                                    .zeros = m_buffers.at("zeros").bytes(),
+                                    .order = m_order});
+  m_held->backend = &backend;
+  return m_held->columns;
+}
 
 void MbwqLayer::adopt(mbwq::Parts parts) {
   m_groups = std::move(parts.groups);
@@ -74,6 +104,7 @@ Status MbwqLayer::prepare() try {
   if (!linear) return fail(linear.error());
   adopt(*std::move(parts));
   m_linear = *std::move(linear);
+  m_held = std::make_shared<Held>();
   return {};
 } catch (const std::bad_alloc&) {
   return refuse("not enough memory to prepare it");
@@ -122,9 +153,35 @@ Result<std::vector<float>> MbwqLayer::reconstructedProduct(const std::vector<flo
   return y;
 }
 
+std::optional<std::vector<float>> MbwqLayer::deviceProduct(const std::vector<float>& x, const Context& context,
+                                                           MbwqPath path) const {
+  const auto held = heldBy(*context.backend);
+  if (held == nullptr || context.stopRequested()) return std::nullopt;
+  const std::uint64_t tokens = x.size() / m_settings.inputs;
+  std::vector<float> y(tokens * m_settings.outputs);
+  const auto how = path == MbwqPath::Packed ? kernels::ProductPath::Packed : kernels::ProductPath::Decoded;
+  if (!held->multiply(x.data(), tokens, m_bias.empty() ? nullptr : m_bias.data(), how, y.data())) return std::nullopt;
+  for (float& value : y) value = toHalf(value);
+  return y;
+}
+
+Result<std::vector<float>> MbwqLayer::inputGradient(const std::vector<float>& dy, const Context& context) const {
+  if (const auto held = heldBy(*context.backend); held != nullptr && !context.stopRequested()) {
+    const std::uint64_t tokens = dy.size() / m_settings.outputs;
+    std::vector<float> dx(tokens * m_settings.inputs);
+    if (held->multiplyBack(dy.data(), tokens, dx.data())) {
+      for (float& value : dx) value = toHalf(value);
+      return dx;
+    }
+  }
+  return m_linear->inputGradient(dy, context);
+}
+
 Result<Tensor> MbwqLayer::forward(const Tensor& x, const Context& context, MbwqPath path) const try {
   const auto scaled = scaledInputs(x);
   if (!scaled) return fail(scaled.error());
+  if (auto y = deviceProduct(*scaled, context, path))
+    return Tensor::fromFloats(m_name, withLast(x.shape(), m_settings.outputs), *std::move(y));
   auto y = path == MbwqPath::Packed ? m_linear->forward(*scaled, context) : reconstructedProduct(*scaled, context);
   if (!y) return fail(y.error());
   return Tensor::fromFloats(m_name, withLast(x.shape(), m_settings.outputs), *std::move(y));
@@ -140,7 +197,7 @@ Result<Tensor> MbwqLayer::backward(const Tensor& x, const Tensor& dy, const Cont
     return fail(m_name + ": gradients of " + toText(dy.shape()) + " for inputs of " + toText(x.shape()));
   const auto incoming = readHalves(dy);
   if (!incoming) return fail(incoming.error().within(m_name));
-  auto dx = m_linear->inputGradient(*incoming, context);
+  auto dx = inputGradient(*incoming, context);
   if (!dx) return fail(dx.error());
   for (std::size_t i = 0; i < dx->size(); ++i) (*dx)[i] = toHalf((*dx)[i] * m_channelScale[i % inputs]);
   if (m_settings.trains) {
@@ -189,6 +246,7 @@ Status MbwqLayer::repack(std::vector<std::uint8_t> codes, std::span<const float>
   auto linear = PackedLinear::make(m_name, std::move(tensor), outputBias, FloatType::F16);
   if (!linear) return fail(linear.error());
   m_linear = *std::move(linear);
+  m_held = std::make_shared<Held>();
   if (!bias.empty()) m_buffers["bias"] = mbwq::halves("bias", {outputs}, outputBias);
   m_bias = std::move(outputBias);
   m_buffers["zeros"] = mbwq::halves("zeros", {groups, outputs}, zeros);

@@ -6,6 +6,8 @@
 //   y  = half(x' W + bias)              sums in float32, one order, one rounding (core/layers/packed_linear.h)
 //   dx = half((dY W^T) * channel_scale)
 //   privileged gradient [in, out] += x'^T dY      float32
+// A backend with products of its own (kernels/products.h: a CUDA device) holds the weights, and does the first two from its own
+// packed bytes, in its own order of sums; what it does not do, the CPU does.
 // Where the reference differs from this it is wrong (spec mbwq 1.9); tests/core/test_mbwq_bugs.cpp has each case. Errors name
 // the layer and the buffer. A prepared layer is safe to read from many threads.
 #pragma once
@@ -13,9 +15,14 @@
 #include "core/layers/packed_linear.h"
 
 #include <array>
+#include <memory>
 #include <optional>
 
 namespace nibble {
+
+namespace kernels {
+class ColumnProducts;
+}
 
 enum class MbwqPath : std::uint8_t {
   Packed,         // decode tile by tile
@@ -77,6 +84,11 @@ class MbwqLayer {
   Status setNumbers(const char* key, std::span<const float> values);
   [[nodiscard]] Result<std::vector<float>> scaledInputs(const Tensor& x) const;
   [[nodiscard]] Result<std::vector<float>> reconstructedProduct(const std::vector<float>& x, const Context& context) const;
+  [[nodiscard]] std::shared_ptr<const kernels::ColumnProducts> heldBy(const kernels::Backend& backend) const;
+  // Nothing: no device did it.
+  [[nodiscard]] std::optional<std::vector<float>> deviceProduct(const std::vector<float>& x, const Context& context,
+                                                                MbwqPath path) const;
+  [[nodiscard]] Result<std::vector<float>> inputGradient(const std::vector<float>& dy, const Context& context) const;
   void adopt(mbwq::Parts parts);
 
   std::string m_name;
@@ -88,6 +100,8 @@ class MbwqLayer {
   std::vector<std::uint32_t> m_order;
   std::vector<float> m_channelScale, m_bias, m_gradient;
   std::optional<PackedLinear> m_linear;
+  struct Held;
+  std::shared_ptr<Held> m_held;  // by a device, once it is asked to; copies have the same weights and share it
 };
 
 // The reference's static functions: W [in, out] as float16 numbers from the buffers alone.

@@ -218,6 +218,7 @@ Result<MbwqLayer::Loaded> MbwqLayer::loadState(const std::vector<RawTensor>& sta
   m_buffers = std::move(buffers);
   m_given = std::move(given);
   m_linear.reset();
+  m_held.reset();
   m_gradient.clear();
   return loaded;
 }

@@ -3,7 +3,9 @@
 
 #include "core/quant/decode.h"
 #include "core/quant/encode.h"
+#include "kernels/backend.h"
 #include "kernels/linear.h"
+#include "kernels/products.h"
 
 #include <algorithm>
 #include <array>
@@ -26,10 +28,13 @@ double dot(const float* a, const float* b, std::uint64_t columns) {
 }
 
 float finished(float inputScale, float weightScale, double sum, float bias) {
-  return static_cast<float>(static_cast<double>(inputScale) * static_cast<double>(weightScale) * sum + static_cast<double>(bias));
+  return static_cast<float>(static_cast<double>(inputScale) * static_cast<double>(weightScale) * sum +
+                            static_cast<double>(bias));
 }
 
-float biasAt(std::span<const float> bias, std::uint64_t output) { return bias.empty() ? 0.0f : bias[output]; }
+float biasAt(std::span<const float> bias, std::uint64_t output) {
+  return bias.empty() ? 0.0f : bias[output];
+}
 
 // Codes less their zero, as floats: integers below 2^21, exact.
 std::vector<float> levelsOf(const IntegerRows& rows) {
@@ -40,7 +45,8 @@ std::vector<float> levelsOf(const IntegerRows& rows) {
   return levels;
 }
 
-std::int64_t corrected(const IntegerRows& x, std::uint64_t token, const IntegerRows& w, std::uint64_t output, std::int32_t sum) {
+std::int64_t corrected(const IntegerRows& x, std::uint64_t token, const IntegerRows& w, std::uint64_t output,
+                       std::int32_t sum) {
   const std::int64_t xZero = x.zero[token], wZero = w.zero[output];
   return sum - xZero * w.sum[output] - wZero * x.sum[token] + static_cast<std::int64_t>(x.columns) * xZero * wZero;
 }
@@ -65,6 +71,14 @@ Result<std::vector<std::int64_t>> integerSums(const IntegerRows& inputs, const I
   const kernels::LinearLoops& loops = kernels::linearLoops(*context.backend);
   const std::uint64_t tokens = inputs.rows, outputs = weights.rows, columns = inputs.columns;
   std::vector<std::int64_t> sums(tokens * outputs);
+  // A device's sums are the same numbers.
+  if (const kernels::Products* products = context.backend->products(); products != nullptr && !context.stopRequested()) {
+    std::vector<std::int32_t> plain(sums.size());
+    if (products->integerProducts(inputs.codes.data(), tokens, weights.codes.data(), outputs, columns, plain.data())) {
+      for (std::uint64_t i = 0; i < plain.size(); ++i) sums[i] = corrected(inputs, i / outputs, weights, i % outputs, plain[i]);
+      return sums;
+    }
+  }
   NIBBLE_TRY(forEachPiece(outputs, tileRows, tokens * columns, context, [&](std::uint64_t begin, std::uint64_t end) -> Status {
     std::array<std::int32_t, tileRows * tileRows> tile{};
     for (std::uint64_t first = 0; first < tokens; first += tileRows) {
@@ -103,8 +117,8 @@ Result<std::vector<float>> simulatedProduct(const QuantizedTensor& inputs, const
   std::vector<float> outputs(products->size());
   for (std::uint64_t i = 0; i < outputs.size(); ++i) {
     const std::uint64_t token = i / weights.rows, output = i % weights.rows;
-    outputs[i] = finished(factors ? x->scale[token] : 1.0f, factors ? w->scale[output] : 1.0f, (*products)[i],
-                          biasAt(bias, output));
+    outputs[i] =
+        finished(factors ? x->scale[token] : 1.0f, factors ? w->scale[output] : 1.0f, (*products)[i], biasAt(bias, output));
   }
   return outputs;
 }

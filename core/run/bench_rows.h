@@ -34,7 +34,7 @@ struct Row {
   std::uint64_t weights = 0;
   double goal = 0;
   std::function<Status()> work;
-  std::function<Status()> read;  // reads once what the row's unit is; none: its weights as float32
+  std::function<Status()> read = {};  // reads once what the row's unit is; none: its weights as float32
 };
 
 void addTrainRows(std::vector<Row>& rows, Buffers& buffers, const Context& context);   // bench_train.cpp

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The CUDA backend on a real device, where there is one: the host's numbers first, then times. Label `gpu`. Times are of whole
 // calls: from the weights in memory to the results in memory, transfers included, beside the CPU's in the same run.
+#include "kernels/linear.h"
+#include "kernels/products.h"
 #include "kernels/simd/simd_backend.h"
 #include "tests/support/backend_case.h"
+#include "tests/support/mbwq_layers.h"
 
 #include <QtTest>
 #include <chrono>
+#include <cmath>
 #include <functional>
 
 using namespace nibble::kernels;
@@ -58,6 +62,35 @@ class TestGpuBackend : public QObject {
     }
     const std::string notice = m_gpu->notice();
     QVERIFY2(notice.empty() || notice.find("do not fit") != std::string::npos, notice.c_str());
+  }
+
+  // MBWQ layers within the bound of float32 sums, integer products to the bit.
+  void layersAndIntegers() {
+    nibble::Context context;
+    context.backend = m_gpu;
+    const std::uint64_t outputs = 777;
+    const HandLayer hand = handLayer(outputs, {{8, 128}, {6, 256}, {5, 128}, {4, 1024}, {3, 256}, {2, 256}}, 3, true);
+    const nibble::MbwqLayer layer = mixedLayer(hand);
+    const std::vector<float> weights = provenWeights(hand);
+    for (const std::uint64_t tokens : {1u, 4u, 16u, 64u, 200u}) {
+      const std::vector<float> x = someHalves(tokens * hand.inputs(), tokens);
+      const DoubleModel model = forwardInDouble(x, weights, hand.inputs(), outputs);
+      for (const auto path : {nibble::MbwqPath::Packed, nibble::MbwqPath::Reconstructed}) {
+        const auto y = layer.forward(nibble::Tensor::fromFloats("x", {tokens, hand.inputs()}, x), context, path);
+        QVERIFY2(y.has_value(), y ? "" : y.error().message.c_str());
+        const auto found = *y->readAll();
+        for (std::size_t i = 0; i < found.size(); ++i)
+          QVERIFY2(std::fabs(static_cast<double>(found[i]) - model.y[i]) <= model.bound[i], std::to_string(tokens).c_str());
+      }
+    }
+    Chance chance(4);
+    std::vector<std::int8_t> a(std::size_t{333} * 3001), b(std::size_t{1025} * 3001);
+    for (auto* codes : {&a, &b})
+      for (std::int8_t& code : *codes) code = static_cast<std::int8_t>(static_cast<int>(chance.below(256)) - 128);
+    std::vector<std::int32_t> found(std::size_t{333} * 1025), expected(found.size());
+    hostLinearLoops().integerProducts(a.data(), 333, b.data(), 1025, 3001, expected.data());
+    QVERIFY(m_gpu->products()->integerProducts(a.data(), 333, b.data(), 1025, 3001, found.data()));
+    QVERIFY(found == expected);
   }
 
   void times() {
