@@ -7,6 +7,7 @@
 #include "kernels/linear.h"
 #include "tests/support/column_cases.h"
 #include "tests/support/fake_device.h"
+#include "tests/support/gpu_table.h"
 
 #include <QtTest>
 #include <thread>
@@ -241,6 +242,26 @@ class TestCudaProducts : public QObject {
       }
       QVERIFY(calls > 40);
     }
+  }
+
+  // What times the kernels where there is a device (test_gpu_table), without the clock.
+  void theTableOfTimes() {
+    auto ledger = std::make_shared<DeviceLedger>();
+    FakeDevice device({}, ledger);
+    DeviceFacts facts;
+    QVERIFY(device.open(&facts).ok());
+    em::TimingTable table;
+    const Outcome outcome =
+        em::timingTable(device, facts, {.side = 256, .coldBytes = 40 << 10, .repeats = 1, .timed = false}, &table);
+    QVERIFY2(outcome.ok(), outcome.detail.c_str());
+    QCOMPARE(table.rows.size(), std::size_t{7 * 6 + 3});
+    std::size_t checked = 0;
+    for (const em::TimingRow& row : table.rows) {
+      QVERIFY2(row.worst <= 1 && row.bytes > 0, row.name.c_str());
+      checked += row.checked;
+    }
+    QVERIFY(checked > 7 * 40 * 85);
+    QVERIFY(ledger->holdsNothing());
   }
 
   void manyThreads() {
