@@ -5,7 +5,7 @@
 
 #include <QRegularExpression>
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <numeric>
 
 namespace nibble {
@@ -37,7 +37,13 @@ namespace {
 
 bool isExpression(const QString& filter) { return filter.size() >= 2 && filter.startsWith('/') && filter.endsWith('/'); }
 
-char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
+// Of ASCII letters. A table: names have millions of characters, and a filter is typed.
+constexpr auto lowerOf = [] {
+  std::array<char, 256> table{};
+  for (std::size_t c = 0; c < table.size(); ++c) table[c] = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return table;
+}();
+char lower(char c) { return lowerOf[static_cast<unsigned char>(c)]; }
 
 bool containsText(const std::string& name, const std::string& lowered) {
   const auto equal = [](char one, char other) { return lower(one) == other; };
@@ -95,6 +101,7 @@ void TensorTreeModel::sort(int column, Qt::SortOrder order) {
 
 void TensorTreeModel::rebuild() {
   m_children.clear();
+  m_firstChild.clear();
   m_rowOf.clear();
   m_shown = 0;
   if (!m_tree) return;
@@ -106,7 +113,8 @@ void TensorTreeModel::rebuild() {
     ++m_shown;
     for (int up = static_cast<int>(i); up >= 0 && !shown[up]; up = nodes[up].parent) shown[up] = true;
   }
-  m_children.resize(nodes.size());
+  m_children.reserve(nodes.size());
+  m_firstChild.reserve(nodes.size() + 1);
   m_rowOf.assign(nodes.size(), 0);
   const auto less = [&](int a, int b) {
     const auto& one = nodes[a];
@@ -121,22 +129,24 @@ void TensorTreeModel::rebuild() {
     }
   };
   for (std::size_t i = 0; i < nodes.size(); ++i) {
+    m_firstChild.push_back(m_children.size());
     if (i != 0 && !shown[i]) continue;
-    auto& children = m_children[i];
     for (const int child : nodes[i].children)
-      if (shown[child]) children.push_back(child);
-    if (m_sortColumn >= 0) {
+      if (shown[child]) m_children.push_back(child);
+    const auto children = std::span(m_children).subspan(m_firstChild.back());
+    if (m_sortColumn >= 0 && children.size() > 1) {
       if (m_order == Qt::AscendingOrder) std::stable_sort(children.begin(), children.end(), less);
       else std::stable_sort(children.begin(), children.end(), [&](int a, int b) { return less(b, a); });
     }
     for (std::size_t row = 0; row < children.size(); ++row) m_rowOf[children[row]] = static_cast<int>(row);
   }
+  m_firstChild.push_back(m_children.size());
 }
 
 QModelIndex TensorTreeModel::index(int row, int column, const QModelIndex& parent) const {
   if (!hasIndex(row, column, parent)) return {};
   const int node = parent.isValid() ? static_cast<int>(parent.internalId()) : 0;
-  return createIndex(row, column, static_cast<quintptr>(m_children[node][row]));
+  return createIndex(row, column, static_cast<quintptr>(childrenOf(node)[row]));
 }
 
 QModelIndex TensorTreeModel::parent(const QModelIndex& index) const {
@@ -147,7 +157,7 @@ QModelIndex TensorTreeModel::parent(const QModelIndex& index) const {
 
 int TensorTreeModel::rowCount(const QModelIndex& parent) const {
   if (!m_tree || parent.column() > 0) return 0;
-  return static_cast<int>(m_children[parent.isValid() ? parent.internalId() : 0].size());
+  return static_cast<int>(childrenOf(parent.isValid() ? parent.internalId() : 0).size());
 }
 
 int TensorTreeModel::columnCount(const QModelIndex&) const { return ColumnCount; }
@@ -155,7 +165,7 @@ int TensorTreeModel::columnCount(const QModelIndex&) const { return ColumnCount;
 QModelIndex TensorTreeModel::indexOf(const std::string& tensor) const {
   const int node = m_tree ? m_tree->nodeOf(tensor) : -1;
   if (node < 0) return {};
-  const auto& siblings = m_children[m_tree->nodes()[node].parent];
+  const auto siblings = childrenOf(m_tree->nodes()[node].parent);
   const auto row = static_cast<std::size_t>(m_rowOf[node]);
   if (row >= siblings.size() || siblings[row] != node) return {};
   return createIndex(m_rowOf[node], 0, static_cast<quintptr>(node));

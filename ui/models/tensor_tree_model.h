@@ -7,6 +7,8 @@
 
 #include <QAbstractItemModel>
 #include <QHash>
+#include <span>
+#include <vector>
 
 namespace nibble {
 
@@ -51,8 +53,13 @@ class TensorTreeModel : public QAbstractItemModel {
   QString m_filter;
   int m_sortColumn = -1, m_shown = 0;
   Qt::SortOrder m_order = Qt::AscendingOrder;
-  std::vector<std::vector<int>> m_children;  // by node: the shown ones, in order
-  std::vector<int> m_rowOf;                  // by node: place among its siblings
+  // By node: the shown ones, in order. All in one array, for there are a hundred thousand.
+  [[nodiscard]] std::span<const int> childrenOf(std::size_t node) const {
+    return std::span(m_children).subspan(m_firstChild[node], m_firstChild[node + 1] - m_firstChild[node]);
+  }
+  std::vector<int> m_children;
+  std::vector<std::size_t> m_firstChild;
+  std::vector<int> m_rowOf;  // by node: place among its siblings
 };
 
 }  // namespace nibble
