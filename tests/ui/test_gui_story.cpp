@@ -9,6 +9,8 @@
 #include <QLineEdit>
 #include <QMenu>
 #include <QTest>
+#include <QTimer>
+#include <thread>
 
 using namespace nibble::test;
 
@@ -17,6 +19,7 @@ class TestGuiStory : public QObject {
  private slots:
   void init() { (void)watchedApplication().takeStalls(); }
   void cleanup();
+  void aStallIsSeen();
   void opensByMenu();
   void opensByDrop();
   void opensByArgumentAndRefusesABrokenFile();
@@ -87,6 +90,20 @@ bool besideIsThere() {
 void TestGuiStory::cleanup() {
   const QStringList stalls = watchedApplication().takeStalls();
   QVERIFY2(stalls.isEmpty(), qPrintable("the event loop stalled: " + stalls.join("; ")));
+}
+
+// What cleanup() asks after every test: work in an event handler, and not the wait for a processor.
+void TestGuiStory::aStallIsSeen() {
+  const auto spend = [](std::chrono::milliseconds time) {
+    bool done = false;
+    QTimer::singleShot(0, qApp, [&] {
+      std::this_thread::sleep_for(time);
+      done = true;
+    });
+    return waitUntil([&] { return done; }) ? watchedApplication().takeStalls().size() : -1;
+  };
+  QCOMPARE(spend(WatchedApplication::limit / 4), 0);
+  QCOMPARE(spend(WatchedApplication::limit * 2), 1);
 }
 
 void TestGuiStory::opensByMenu() {
