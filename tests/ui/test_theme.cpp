@@ -6,6 +6,8 @@
 
 #include <QApplication>
 #include <QLineEdit>
+#include <QMainWindow>
+#include <QMenuBar>
 #include <QPainter>
 #include <QtTest>
 #include <array>
@@ -112,6 +114,24 @@ class TestTheme : public QObject {
       pictures[dark] = edit.grab().toImage();
       QCOMPARE(pictures[dark].pixelColor(60, 13), themeFor(dark).panel);
     }
+  }
+
+  void menuKeysShowFromAltOn() {
+    applyTheme(*qApp, false);
+    QMainWindow window;
+    window.menuBar()->addMenu("&File");
+    window.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&window));
+    const auto picture = [&] { return window.menuBar()->grab().toImage(); };
+    const QImage calm = picture();
+    QTest::keyPress(&window, Qt::Key_Alt);
+    QVERIFY(picture() != calm);
+    QTest::mouseClick(&window, Qt::LeftButton);
+    QCOMPARE(picture(), calm);
+    QTest::keyPress(&window, Qt::Key_Alt);
+    QVERIFY(picture() != calm);
+    QTest::keyClick(&window, Qt::Key_A);
+    QCOMPARE(picture(), calm);
   }
 
   void colourMapEnds() {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ui/theme/focus_outline.h"
 
+#include "ui/theme/mnemonic_style.h"
 #include "ui/theme/theme.h"
 
 #include <QAbstractItemView>
 #include <QApplication>
 #include <QMainWindow>
 #include <QPainter>
-#include <QStyleFactory>
 
 namespace nibble {
 namespace {
@@ -55,9 +55,7 @@ void FocusOutline::follow(QWidget* now) {
 
 void applyTheme(QApplication& application, bool dark) {
   const Theme& theme = themeFor(dark);
-  if (application.style()->name().compare(QLatin1String("fusion"), Qt::CaseInsensitive) != 0) {
-    application.setStyle(QStyleFactory::create(QStringLiteral("Fusion")));
-  }
+  if (application.findChild<MnemonicStyle*>({}, Qt::FindDirectChildrenOnly) == nullptr) application.setStyle(new MnemonicStyle);
   QApplication::setFont(fonts::body());
   QApplication::setPalette(paletteFor(theme));
   application.setStyleSheet(styleSheetFor(theme, fonts::body()));
