@@ -13,6 +13,7 @@ namespace {
 
 // Numbers of cublas_api.h and library_types.h.
 constexpr int noTranspose = 0, transpose = 1, real16 = 2, real32 = 0, compute32 = 68, defaultAlgorithm = -1;
+constexpr int allocationFailed = 3, invalidValue = 7, notSupported = 15;
 
 using Create = int (*)(void** handle);
 using Destroy = int (*)(void* handle);
@@ -43,7 +44,9 @@ class NvidiaGemm final : public DeviceGemm {
                       transposed ? inner : columns, a, real16, inner, &zero, out, real32, columns, compute32,
                       defaultAlgorithm);
     if (status == 0) return {};
-    return Outcome::failed(status == 3 ? Fault::NoMemory : Fault::Lost, "cuBLAS status " + std::to_string(status));
+    const bool refused = status == invalidValue || status == notSupported;
+    const Fault fault = status == allocationFailed ? Fault::NoMemory : refused ? Fault::BadCall : Fault::Lost;
+    return Outcome::failed(fault, "cuBLAS status " + std::to_string(status));
   }
 
  private:
