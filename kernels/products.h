@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Products that a backend does by itself, whole, where it has memory of its own: a device. The CPU's backends have none;
-// callers multiply by the loops of kernels/linear.h, piece by piece. A product that is not done (memory, a device lost) leaves
-// nothing, the backend's notice says why, and the caller's loops do it. All calls are synchronous and thread-safe.
+// callers multiply by the loops of kernels/linear.h, piece by piece. A product that is not done leaves its output undefined,
+// and the caller's loops do all of it: it was too small to be worth a device, or the backend's notice says why (memory, a lost
+// device). All calls are synchronous and thread-safe.
 #pragma once
 #include <cstddef>
 #include <cstdint>

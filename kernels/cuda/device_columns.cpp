@@ -213,7 +213,7 @@ class DeviceColumns final : public ColumnProducts {
 }  // namespace
 
 std::unique_ptr<const ColumnProducts> DeviceProducts::hold(const ColumnWeights& weights) const {
-  if (!m_work.unusableReason().empty() || weights.outputs == 0 || weights.groups.empty()) return nullptr;
+  if (weights.outputs == 0 || weights.groups.empty()) return nullptr;
   auto columns = std::make_unique<DeviceColumns>(m_work, m_least);
   if (!columns->take(weights)) return nullptr;
   return columns;

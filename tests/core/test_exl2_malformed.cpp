@@ -3,9 +3,9 @@
 // bitorch-engine itself gets wrong (a permutation of zeros, groups of 16, widths its kernels lack) is read rightly or refused.
 #include "core/formats/format.h"
 #include "core/quant/decode.h"
-#include "core/run/run.h"
 #include "tests/support/exl2_layers.h"
 #include "tests/support/files.h"
+#include "tests/support/quantized.h"
 
 #include <QtTest>
 
@@ -132,9 +132,7 @@ Result<QuantizedTensor> readFirst(const Checkpoint& checkpoint) {
 QuantizedTensor quantized(const char* choice, const Shape& shape) {
   std::vector<float> values(elementCount(shape));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i) * 0.37f) * 0.1f;
-  const auto outcome = run(Tensor::fromFloats("w", shape, std::move(values)), *Choice::parse(choice), {});
-  if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *outcome->quantized;
+  return test::quantized(Tensor::fromFloats("w", shape, std::move(values)), choice);
 }
 
 // The rule's verdict for these layers; the rule is found by the beginning of its text.

@@ -4,11 +4,11 @@
 #include "core/layers/factored_linear.h"
 #include "core/layers/packed_linear.h"
 #include "core/quant/decode.h"
-#include "core/run/run.h"
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
 #include "kernels/simd/simd_loops.h"
 #include "tests/support/mbwq_layers.h"
+#include "tests/support/quantized.h"
 
 #include <QtTest>
 
@@ -25,12 +25,7 @@ std::vector<float> numbers(std::size_t count, std::uint64_t seed) {
 }
 
 QuantizedTensor quantized(const QString& text, std::uint64_t rows, std::uint64_t columns) {
-  const auto choice = Choice::parse(text.toStdString());
-  if (!choice) qFatal("%s", choice.error().message.c_str());
-  const auto outcome =
-      run(syntheticTensor(Distribution::HeavyTail, {rows, columns}, 7), *choice, Context{}, {.percentile = false});
-  if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *outcome->quantized;
+  return test::quantized(syntheticTensor(Distribution::HeavyTail, {rows, columns}, 7), text.toStdString());
 }
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {

@@ -5,11 +5,10 @@
 #include "core/layers/diode_mix.h"
 #include "core/layers/integer_rows.h"
 #include "core/layers/products.h"
-#include "core/run/run.h"
 #include "core/tensor/synthetic.h"
-#include "kernels/cuda/device_backend.h"
-#include "tests/support/fake_device.h"
+#include "tests/support/fake_backend.h"
 #include "tests/support/mbwq_layers.h"
+#include "tests/support/quantized.h"
 
 #include <QtTest>
 #include <cmath>
@@ -18,23 +17,13 @@ using namespace nibble;
 
 namespace {
 
-struct Device {
-  std::shared_ptr<test::DeviceLedger> ledger = std::make_shared<test::DeviceLedger>();
-  std::unique_ptr<kernels::emulated::DeviceBackend> backend;
+using test::valuesOf;
+
+struct Device : test::FakeBackend {
   Context context;
-  explicit Device(const test::FakePlan& plan = {}) {
-    kernels::emulated::DeviceSettings settings;
-    settings.staging = {2, std::size_t{64} << 10, std::size_t{6} << 10};
-    settings.leastMultiplications = 0;
-    backend = std::make_unique<kernels::emulated::DeviceBackend>(std::make_unique<test::FakeDevice>(plan, ledger), settings);
-    context.backend = backend.get();
-  }
+  explicit Device(const test::FakePlan& plan = {}) : FakeBackend(plan, 64 << 10, 2) { context.backend = backend.get(); }
 };
 
-std::vector<float> valuesOf(const Result<Tensor>& tensor) {
-  if (!tensor) qFatal("%s", tensor.error().message.c_str());
-  return *tensor->readAll();
-}
 Tensor batch(std::uint64_t tokens, std::uint64_t columns, std::uint64_t seed) {
   return Tensor::fromFloats("x", {tokens, columns}, test::someHalves(tokens * columns, seed));
 }
@@ -64,14 +53,6 @@ bool backwardIsRight(const test::HandLayer& hand, const std::vector<float>& dy, 
 }
 
 const std::vector<test::HandGroup> allWidths{{8, 32}, {6, 64}, {5, 32}, {4, 64}, {3, 32}, {2, 64}};
-
-QuantizedTensor quantized(const Tensor& tensor, const std::string& text) {
-  const auto choice = Choice::parse(text);
-  if (!choice) qFatal("%s", choice.error().message.c_str());
-  const auto outcome = run(tensor, *choice, Context{}, {.percentile = false});
-  if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *outcome->quantized;
-}
 
 }  // namespace
 
@@ -180,8 +161,8 @@ class TestLayersOnDevice : public QObject {
     const Tensor w = syntheticTensor(Distribution::HeavyTail, {70, 200}, 17),
                  x = syntheticTensor(Distribution::HeavyTail, {33, 200}, 18);
     for (const std::string symmetric : {"true", "false"}) {
-      const auto weights = quantized(w, "uniform:params=f32,granularity=channel");
-      const auto inputs = quantized(x, "uniform:params=f32,kind=activation,granularity=token,symmetric=" + symmetric);
+      const auto weights = test::quantized(w, "uniform:params=f32,granularity=channel");
+      const auto inputs = test::quantized(x, "uniform:params=f32,kind=activation,granularity=token,symmetric=" + symmetric);
       const std::vector<float> bias(70, 0.25f);
       const Device device;
       const auto onDevice = quantizedProduct(inputs, weights, bias, device.context),

@@ -13,6 +13,7 @@
 #include "kernels/linear.h"
 #include "tests/support/exl2_layers.h"
 #include "tests/support/golden.h"
+#include "tests/support/quantized.h"
 
 #include <QTemporaryDir>
 #include <QtTest>
@@ -24,13 +25,7 @@ using nlohmann::json;
 
 namespace {
 
-QuantizedTensor quantized(const Tensor& tensor, const std::string& text) {
-  const auto choice = Choice::parse(text);
-  if (!choice) qFatal("%s", choice.error().message.c_str());
-  const auto outcome = run(tensor, *choice, Context{}, {.percentile = false});
-  if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *outcome->quantized;
-}
+using test::quantized;
 
 Tensor synthetic(std::uint64_t rows, std::uint64_t columns, std::uint64_t seed) {
   return syntheticTensor(Distribution::HeavyTail, {rows, columns}, seed);

@@ -15,17 +15,14 @@ using namespace nibble;
 
 namespace {
 
+using test::valuesOf;
+
 Tensor batch(Shape shape, std::vector<float> values) {
   return Tensor::fromFloats("x", std::move(shape), std::move(values));
 }
 
 Tensor someInputs(std::uint64_t tokens, std::uint64_t channels, std::uint64_t seed = 1) {
   return batch({tokens, channels}, test::someHalves(tokens * channels, seed));
-}
-
-std::vector<float> valuesOf(const Result<Tensor>& tensor) {
-  if (!tensor) qFatal("%s", tensor.error().message.c_str());
-  return *tensor->readAll();
 }
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {

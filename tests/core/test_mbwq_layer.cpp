@@ -18,6 +18,8 @@ using namespace nibble;
 
 namespace {
 
+using test::valuesOf;
+
 const std::vector<test::HandGroup> allWidths{{8, 32}, {6, 64}, {5, 32}, {4, 96}, {3, 32}, {2, 64}};
 
 std::vector<std::uint16_t> halves(const std::vector<float>& values) {
@@ -28,11 +30,6 @@ std::vector<std::uint16_t> halves(const std::vector<float>& values) {
 
 Tensor batch(Shape shape, std::vector<float> values) {
   return Tensor::fromFloats("x", std::move(shape), std::move(values));
-}
-
-std::vector<float> valuesOf(const Result<Tensor>& tensor) {
-  if (!tensor) qFatal("%s", tensor.error().message.c_str());
-  return *tensor->readAll();
 }
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {

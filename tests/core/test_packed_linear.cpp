@@ -3,12 +3,13 @@
 // and thread count, activations of 16 bits, sizes that do not fit.
 #include "core/layers/packed_linear.h"
 #include "core/quant/decode.h"
-#include "core/run/run.h"
+#include "core/run/choice.h"
 #include "core/schemes/scheme.h"
 #include "core/tensor/synthetic.h"
 #include "kernels/backend.h"
 #include "kernels/linear.h"
 #include "kernels/simd/simd_loops.h"
+#include "tests/support/quantized.h"
 
 #include <QtTest>
 
@@ -26,11 +27,7 @@ std::vector<float> numbers(std::size_t count, std::uint64_t seed) {
 }
 
 QuantizedTensor quantized(const QString& text, std::uint64_t out = rows, std::uint64_t in = columns) {
-  const auto choice = Choice::parse(text.toStdString());
-  if (!choice) qFatal("%s", choice.error().message.c_str());
-  const auto outcome = run(syntheticTensor(Distribution::HeavyTail, {out, in}, 7), *choice, Context{}, {.percentile = false});
-  if (!outcome) qFatal("%s", outcome.error().message.c_str());
-  return *outcome->quantized;
+  return test::quantized(syntheticTensor(Distribution::HeavyTail, {out, in}, 7), text.toStdString());
 }
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {

@@ -1,30 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The CUDA backend's own source over a device that is none (tests/support/fake_device.h): every call gives the host's numbers,
 // whatever the size of the strips, whichever call to the device fails, and it holds nothing when it goes.
-#include "kernels/cuda/device_backend.h"
 #include "kernels/host/host_backend.h"
 #include "tests/support/backend_case.h"
-#include "tests/support/fake_device.h"
+#include "tests/support/fake_backend.h"
 
 #include <QtTest>
 #include <thread>
 
 using namespace nibble::kernels;
 using namespace nibble::test;
-namespace em = nibble::kernels::emulated;
 
 namespace {
-
-struct Device {
-  std::shared_ptr<DeviceLedger> ledger = std::make_shared<DeviceLedger>();
-  std::unique_ptr<em::DeviceBackend> backend;
-  explicit Device(const FakePlan& plan = {}, std::size_t slotBytes = 1 << 20, unsigned count = 3) {
-    em::DeviceSettings settings;
-    settings.staging = {count, slotBytes, std::min<std::size_t>(slotBytes, 6 << 10)};
-    settings.leastWeights = 0;
-    backend = std::make_unique<em::DeviceBackend>(std::make_unique<FakeDevice>(plan, ledger), settings);
-  }
-};
 
 constexpr BackendShape fewShapes[] = {{6, 40}, {300, 8}, {3, 700}, {5, 33, true}, {1, 5000}, {7, 12, false, 5}};
 
@@ -35,7 +22,7 @@ class TestCudaBackend : public QObject {
 
  private slots:
   void opensAndSaysWhat() {
-    const Device device;
+    const FakeBackend device;
     QVERIFY(device.backend->unusableReason().empty());
     QCOMPARE(device.backend->name(), std::string_view("cuda"));
     QCOMPARE(device.backend->description(), std::string_view("Fake, 0 GiB"));
@@ -47,7 +34,7 @@ class TestCudaBackend : public QObject {
     for (const Fault fault : {Fault::NoDriver, Fault::NoDevice}) {
       FakePlan plan;
       plan.opening = fault;
-      const Device device(plan);
+      const FakeBackend device(plan);
       QCOMPARE(device.backend->unusableReason(), std::string_view("there is no such thing"));
       const BackendCase work({6, 40}, 1);
       const std::string differs = work.differs(work.of(hostBackend()), work.of(*device.backend));
@@ -63,7 +50,7 @@ class TestCudaBackend : public QObject {
       const BackendResults host = work.of(hostBackend());
       for (const std::size_t bytes : {8u << 10, 9u << 10, 11u << 10, 16u << 10, 64u << 10, 1u << 20}) {
         const unsigned count = bytes % 3 == 0 ? 1 : 3;
-        const Device device({}, bytes, count);
+        const FakeBackend device({}, bytes, count);
         const std::string differs = work.differs(host, work.of(*device.backend));
         const std::string text = shape.text() + ", slots of " + std::to_string(bytes);
         QVERIFY2(differs.empty(), (differs + ": " + text).c_str());
@@ -83,7 +70,7 @@ class TestCudaBackend : public QObject {
       const bool columns = chance.one(3);
       const BackendShape shape{chance.between(1, 60), someSize(chance, chance.one(4) ? 1100 : 200), columns, columns ? 0 : chance.below(3)};
       const BackendCase work(shape, static_cast<unsigned>(i));
-      const Device device({}, chance.between(16 << 10, 300 << 10), static_cast<unsigned>(chance.between(1, 4)));
+      const FakeBackend device({}, chance.between(16 << 10, 300 << 10), static_cast<unsigned>(chance.between(1, 4)));
       const std::string differs = work.differs(work.of(hostBackend()), work.of(*device.backend));
       QVERIFY2(differs.empty(), (differs + ": " + shape.text() + ", case " + std::to_string(i)).c_str());
     }
@@ -95,7 +82,7 @@ class TestCudaBackend : public QObject {
     for (const BackendShape& shape : {BackendShape{30, 12}, BackendShape{1, 1500}}) {
       const BackendCase work(shape, 3);
       const BackendResults host = work.of(hostBackend());
-      Device whole({}, slotBytes, 2);
+      FakeBackend whole({}, slotBytes, 2);
       QVERIFY(work.differs(host, work.of(*whole.backend)).empty());
       const std::size_t calls = whole.ledger->calls;
       QVERIFY(calls > 90);
@@ -107,7 +94,7 @@ class TestCudaBackend : public QObject {
           FakePlan plan;
           plan.failAt = call;
           plan.fault = fault;
-          Device device(plan, slotBytes, 2);
+          FakeBackend device(plan, slotBytes, 2);
           const std::string differs = work.differs(host, work.of(*device.backend));
           const std::string text = shape.text() + ", call " + std::to_string(call) + " of " + std::to_string(calls);
           QVERIFY2(differs.empty(), (differs + ": " + text).c_str());
@@ -128,13 +115,13 @@ class TestCudaBackend : public QObject {
   void lostForEverAtEachCall() {
     const BackendCase work({30, 20}, 4);
     const BackendResults host = work.of(hostBackend());
-    Device whole({}, 9 << 10, 3);
+    FakeBackend whole({}, 9 << 10, 3);
     static_cast<void>(work.of(*whole.backend));
     for (std::size_t call = 1; call <= whole.ledger->calls; call += caseCount() >= 1000 ? 1 : 3) {
       FakePlan plan;
       plan.failAt = call;
       plan.forEver = true;
-      Device device(plan, 9 << 10, 3);
+      FakeBackend device(plan, 9 << 10, 3);
       const std::string differs = work.differs(host, work.of(*device.backend));
       QVERIFY2(differs.empty(), (differs + ", call " + std::to_string(call)).c_str());
       QVERIFY(!device.backend->unusableReason().empty());
@@ -148,13 +135,13 @@ class TestCudaBackend : public QObject {
     FakePlan plan;
     plan.memoryBytes = 200 << 10;
     const BackendCase work({40, 64}, 5);
-    const Device device(plan, 1 << 20, 3);
+    const FakeBackend device(plan, 1 << 20, 3);
     const std::string differs = work.differs(work.of(hostBackend()), work.of(*device.backend));
     QVERIFY2(differs.empty(), differs.c_str());
     QVERIFY(device.ledger->launches > 0);
     QVERIFY(device.ledger->mostDeviceBytes <= plan.memoryBytes / 2);
     plan.memoryBytes = 20 << 10;
-    const Device tiny(plan, 1 << 20, 3);
+    const FakeBackend tiny(plan, 1 << 20, 3);
     const std::string differsToo = work.differs(work.of(hostBackend()), work.of(*tiny.backend));
     QVERIFY2(differsToo.empty(), differsToo.c_str());
     QCOMPARE(tiny.ledger->launches.load(), std::size_t{0});
@@ -165,9 +152,9 @@ class TestCudaBackend : public QObject {
   // Sums are added in one order whatever the slots, as long as they hold eight groups.
   void sumsDoNotDependOnMemory() {
     const BackendCase work({512, 64}, 6);
-    const BackendResults one = work.of(*Device({}, 1 << 20, 3).backend);
+    const BackendResults one = work.of(*FakeBackend({}, 1 << 20, 3).backend);
     for (const std::size_t bytes : {96u << 10, 200u << 10, 333u << 10}) {
-      const BackendResults other = work.of(*Device({}, bytes, 2).backend);
+      const BackendResults other = work.of(*FakeBackend({}, bytes, 2).backend);
       QCOMPARE(one.sums.errorSquared, other.sums.errorSquared);
       QCOMPARE(one.sums.weightError, other.sums.weightError);
       QCOMPARE(one.measuredSums.error, other.measuredSums.error);
@@ -181,7 +168,7 @@ class TestCudaBackend : public QObject {
       FakePlan plan;
       plan.failAt = failAt;
       plan.forEver = true;
-      Device device(plan, 16 << 10, 2);
+      FakeBackend device(plan, 16 << 10, 2);
       std::vector<std::string> differences(5);
       std::vector<std::thread> threads;
       for (std::size_t t = 0; t < differences.size(); ++t)

@@ -2,11 +2,10 @@
 // What a device multiplies by itself (kernels/products.h), the sources of program and kernels over a device that is none:
 // integer products equal to the host's, products on held columns within their bound, in strips of every size, with a library
 // for many rows and without; whichever call fails, a product is right or says that it was not done.
-#include "kernels/cuda/device_backend.h"
 #include "kernels/cuda/integer_product.h"
 #include "kernels/linear.h"
 #include "tests/support/column_cases.h"
-#include "tests/support/fake_device.h"
+#include "tests/support/fake_backend.h"
 #include "tests/support/gpu_table.h"
 
 #include <QtTest>
@@ -17,20 +16,10 @@ using namespace nibble::test;
 
 namespace {
 
-struct Device {
-  std::shared_ptr<DeviceLedger> ledger = std::make_shared<DeviceLedger>();
-  std::unique_ptr<em::DeviceBackend> backend;
-  explicit Device(const FakePlan& plan = {}, std::size_t slotBytes = 1 << 20, unsigned count = 3) {
-    em::DeviceSettings settings;
-    settings.staging = {count, slotBytes, std::min<std::size_t>(slotBytes, 6 << 10)};
-    settings.leastMultiplications = 0;
-    backend = std::make_unique<em::DeviceBackend>(std::make_unique<FakeDevice>(plan, ledger), settings);
-  }
-  [[nodiscard]] std::unique_ptr<const ColumnProducts> hold(const ColumnWeights& weights) const {
-    const Products* products = backend->products();
-    return products != nullptr ? products->hold(weights) : nullptr;
-  }
-};
+std::unique_ptr<const ColumnProducts> hold(const FakeBackend& device, const ColumnWeights& weights) {
+  const Products* products = device.backend->products();
+  return products != nullptr ? products->hold(weights) : nullptr;
+}
 
 ColumnWeights weightsOf(const Layer& layer) {
   return {.outputs = layer.outputs,
@@ -122,14 +111,14 @@ class TestCudaProducts : public QObject {
     for (int i = 0; i < (caseCount() + 1) / 2; ++i) {
       Chance chance(static_cast<unsigned>(i));
       Bytes work(chance, someSize(chance, 200), someSize(chance, 200), someSize(chance, 300));
-      const Device device({}, chance.between(70 << 10, 200 << 10), static_cast<unsigned>(chance.between(1, 3)));
+      const FakeBackend device({}, chance.between(70 << 10, 200 << 10), static_cast<unsigned>(chance.between(1, 3)));
       QVERIFY2(work.multiply(device.backend->products()), (device.backend->notice() + ": " + work.text()).c_str());
       QVERIFY2(work.out == work.expected, work.text().c_str());
       QVERIFY(device.ledger->launches > 0 && device.backend->notice().empty());
     }
     Chance chance(1);
     Bytes wide(chance, 3, 5, 9000);
-    const Device small({}, 64 << 10);
+    const FakeBackend small({}, 64 << 10);
     QVERIFY(!wide.multiply(small.backend->products()));
     QVERIFY(small.backend->notice().find("do not fit") != std::string::npos);
   }
@@ -141,8 +130,8 @@ class TestCudaProducts : public QObject {
       const Layer layer = someLayer(chance, 16);
       FakePlan plan;
       plan.hasGemm = !chance.one(3);
-      const Device device(plan, chance.between(8 << 10, 60 << 10), static_cast<unsigned>(chance.between(1, 3)));
-      const auto held = device.hold(weightsOf(layer));
+      const FakeBackend device(plan, chance.between(8 << 10, 60 << 10), static_cast<unsigned>(chance.between(1, 3)));
+      const auto held = hold(device, weightsOf(layer));
       QVERIFY2(held != nullptr, device.backend->notice().c_str());
       Numbers work(chance, layer, chance.one(3) ? chance.between(60, 90) : chance.between(1, 20), chance.one(2));
       const auto path = chance.one(3) ? ProductPath::Decoded : ProductPath::Packed;
@@ -162,8 +151,8 @@ class TestCudaProducts : public QObject {
     Numbers work(chance, layer, 40, true);
     Floats y, dx;
     for (const std::size_t bytes : {std::size_t{12} << 10, std::size_t{33} << 10, std::size_t{1} << 20}) {
-      const Device device({}, bytes);
-      const auto held = device.hold(weightsOf(layer));
+      const FakeBackend device({}, bytes);
+      const auto held = hold(device, weightsOf(layer));
       QVERIFY(held != nullptr && work.multiply(*held, ProductPath::Packed) && work.multiplyBack(*held));
       if (!y.empty()) QVERIFY(work.y == y && work.dx == dx);
       y = work.y;
@@ -176,20 +165,20 @@ class TestCudaProducts : public QObject {
     const Layer layer = someLayer(chance, 3);
     FakePlan plan;
     plan.opening = Fault::NoDevice;
-    const Device none(plan);
+    const FakeBackend none(plan);
     QVERIFY(none.backend->products() == nullptr);
     QVERIFY(none.ledger->holdsNothing());
 
-    const Device device;
+    const FakeBackend device;
     ColumnWeights wrong = weightsOf(layer);
     wrong.words = wrong.words.subspan(4);
-    QVERIFY(device.hold(wrong) == nullptr);
+    QVERIFY(hold(device, wrong) == nullptr);
     QVERIFY(device.backend->notice().find("do not fit together") != std::string::npos);
-    const Device other;
+    const FakeBackend other;
     const ColumnGroup seven[] = {{7, 32}};
     wrong = weightsOf(layer);
     wrong.groups = seven;
-    QVERIFY(other.hold(wrong) == nullptr);
+    QVERIFY(hold(other, wrong) == nullptr);
     QVERIFY(other.backend->notice().find("7 bits") != std::string::npos);
 
     plan = {};
@@ -199,8 +188,8 @@ class TestCudaProducts : public QObject {
       while (each.words.size() * 4 < 40 << 10) each = someLayer(chance, 20);
       return each;
     }();
-    Device full(plan, 8 << 10, 1);
-    QVERIFY(full.hold(weightsOf(large)) == nullptr);
+    FakeBackend full(plan, 8 << 10, 1);
+    QVERIFY(hold(full, weightsOf(large)) == nullptr);
     QVERIFY(full.backend->notice().find("the device is full") != std::string::npos);
     full.backend.reset();
     QVERIFY(full.ledger->holdsNothing());
@@ -220,9 +209,9 @@ class TestCudaProducts : public QObject {
         plan.fault = fault;
         plan.forEver = fault == Fault::Lost;
         plan.hasGemm = call % 2 == 0;
-        Device device(plan, 60 << 10, 2);
+        FakeBackend device(plan, 60 << 10, 2);
         const std::string text = "call " + std::to_string(call) + " of " + std::to_string(calls);
-        auto held = device.hold(weightsOf(layer));
+        auto held = hold(device, weightsOf(layer));
         const bool forward = held != nullptr && work.multiply(*held, ProductPath::Packed);
         const bool back = held != nullptr && work.multiplyBack(*held);
         const bool integers = bytes.multiply(device.backend->products());
@@ -267,8 +256,8 @@ class TestCudaProducts : public QObject {
   void manyThreads() {
     Chance chance(9);
     const Layer layer = someLayer(chance, 4);
-    const Device device({}, 30 << 10, 2);
-    const auto held = device.hold(weightsOf(layer));
+    const FakeBackend device({}, 30 << 10, 2);
+    const auto held = hold(device, weightsOf(layer));
     QVERIFY(held != nullptr);
     std::vector<Numbers> works;
     for (int t = 0; t < 4; ++t) works.emplace_back(chance, layer, 5 + 20 * t, t % 2 == 0);

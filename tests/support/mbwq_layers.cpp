@@ -96,6 +96,10 @@ std::vector<float> provenWeights(const HandLayer& hand) {
   return weights;
 }
 
+std::vector<float> valuesOf(const Result<Tensor>& tensor) {
+  return orStop(orStop(tensor).readAll());
+}
+
 DoubleModel forwardInDouble(const std::vector<float>& x, const std::vector<float>& weights, std::uint64_t inputs,
                             std::uint64_t outputs, const std::vector<float>& bias) {
   DoubleModel model;

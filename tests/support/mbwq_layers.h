@@ -20,6 +20,9 @@ std::vector<float> someHalves(std::size_t count, std::uint64_t seed, float size 
 // W [in, out] of the hand-written layer, as the proof decoder has it, without a channel scale.
 std::vector<float> provenWeights(const HandLayer& hand);
 
+// The numbers of an output; stops the test's program where there is none.
+std::vector<float> valuesOf(const Result<Tensor>& tensor);
+
 struct DoubleModel {
   std::vector<double> y, bound;  // [tokens, out]; bound: what float32 sums and one rounding to half may change
 };
