@@ -249,11 +249,17 @@ void ParetoPlot::paintLabels(QPainter& painter, const QRectF& area) const {
   const auto font = [this](int i) {
     return m_data.points[static_cast<std::size_t>(i)].baseline ? fonts::boldHint() : fonts::hint();
   };
+  // Beside the baseline's ring, whoever's mark lies in it.
+  const auto baseline = std::find_if(m_data.points.begin(), m_data.points.end(), [](const ParetoPoint& p) { return p.baseline; });
+  const auto inRing = [&](int i) {
+    return baseline != m_data.points.end() &&
+           QLineF(pointPosition(i), pointPosition(static_cast<int>(baseline - m_data.points.begin()))).length() < ringRadius;
+  };
   for (const int i : labelled) {
     const QFontMetricsF metrics(font(i));
     wishes.push_back({pointPosition(i),
                       QSizeF(metrics.horizontalAdvance(m_data.points[static_cast<std::size_t>(i)].label), metrics.height()),
-                      m_data.points[static_cast<std::size_t>(i)].baseline ? ringRadius + 4 : markSize / 2 + 5});
+                      inRing(i) ? ringRadius + 4 : markSize / 2 + 5});
   }
   const auto places = placeLabels(wishes, marks, area, markSize / 2 + 1, labelsApart);
   for (std::size_t k = 0; k < labelled.size(); ++k) {
